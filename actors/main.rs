@@ -1,0 +1,3 @@
+//! The program: what runs, what it hears, who starts it again.
+
+fn main() {}

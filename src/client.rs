@@ -1,0 +1,1 @@
+//! Who sent a request: client kind, version and address.

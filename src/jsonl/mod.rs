@@ -1,0 +1,1 @@
+//! The trace files: lines, segments, sealed days.

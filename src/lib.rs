@@ -1,0 +1,46 @@
+//! What is true about exchanges, traces, buckets and sessions.
+//!
+//! This half of api-log starts nothing and awaits nothing: no runtime, no actor, no socket.
+//! Blocking file and SQLite calls are allowed. The program in `actors/` decides when they run.
+//!
+//! # The vocabulary
+//!
+//! | Word | Meaning |
+//! |---|---|
+//! | exchange | one request and its answer, as they passed on the wire |
+//! | recording | one direction's body bytes with the moments of their arrival |
+//! | capture | a recording that is still under way |
+//! | trace | an exchange as recorded: one JSON line and one row |
+//! | bucket | one UTC day of one key: `(date, first 8 hex digits of the key hash)` |
+//! | segment | one file of a bucket; a busy bucket has several, numbered from 0 |
+//! | place | where a line stands: segment, offset and length |
+//! | lease | the right to use a bucket's files; shared by users, exclusive to delete |
+//! | frame | one WebSocket frame; an SSE stream has *events* |
+//! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
+
+pub mod ids;
+
+pub mod exchange;
+pub mod headers;
+pub mod recording;
+
+pub mod wire;
+
+pub mod client;
+pub mod project;
+pub mod protocol;
+pub mod session;
+
+pub mod trace;
+
+pub mod media;
+
+pub mod jsonl;
+pub mod store;
+
+pub mod index;
+
+pub mod plugin;
+
+pub mod config;
+pub mod counters;

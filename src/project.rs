@@ -1,0 +1,1 @@
+//! For what project a request was sent.

@@ -1,0 +1,1 @@
+//! The data dir: its paths, leases and limits.

@@ -1,0 +1,1 @@
+//! What stands on the wire: codings, event streams, JSON text and WebSocket frames.
