@@ -376,7 +376,9 @@ mod tests {
         for text in ["2026-05-27/a1b2c3d4.jsonl", "2026-05-27/a1b2c3d4.2.jsonl"] {
             assert_eq!(text.parse::<SegmentId>().unwrap().to_string(), text);
         }
-        for text in ["2026-05-27/a1b2c3d4.0.jsonl", "2026-05-27/a1b2c3d4.02.jsonl", "x/a1b2c3d4.jsonl", "a1b2c3d4.jsonl"] {
+        for text in
+            ["2026-05-27/a1b2c3d4.0.jsonl", "2026-05-27/a1b2c3d4.02.jsonl", "x/a1b2c3d4.jsonl", "a1b2c3d4.jsonl"]
+        {
             assert_eq!(text.parse::<SegmentId>(), Err(NotASegment), "{text}");
         }
     }

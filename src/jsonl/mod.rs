@@ -1,1 +1,3 @@
 //! The trace files: lines, segments, sealed days.
+
+pub mod line;
