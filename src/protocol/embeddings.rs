@@ -27,3 +27,25 @@ pub(super) fn read(answer: Answer<'_>) -> Extracted {
     });
     said
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::samples::{counts, read, sample, words};
+    use crate::trace::view::Answer;
+
+    #[test]
+    fn embeddings_of_every_vendor_are_counted() {
+        let said = read("/v1/embeddings", r#"{"model":"ada"}"#, Answer::Json(sample!("embeddings.json")));
+        assert_eq!(counts(&said)[..3], [Some(8), None, Some(8)]);
+        assert_eq!(words(&said), (Some("text-embedding-ada-002"), None, None, None));
+
+        let cohere = r#"{"id":"i","embeddings":{"float":[[0.1]]},"meta":{"billed_units":{"input_tokens":3}}}"#;
+        assert_eq!(read("/v2/embed", "", Answer::Json(cohere)).usage.prompt, Some(3));
+        let ollama = r#"{"model":"all-minilm","embeddings":[[0.01]],"prompt_eval_count":8}"#;
+        assert_eq!(read("/api/embed", "", Answer::Json(ollama)).usage.prompt, Some(8));
+        let request = r#"{"model":"models/gemini-embedding-001"}"#;
+        let target = "/v1beta/models/gemini-embedding-001:embedContent";
+        let said = read(target, request, Answer::Json(r#"{"embedding":{"values":[0.1]}}"#));
+        assert_eq!(said.model.as_deref(), Some("gemini-embedding-001"));
+    }
+}

@@ -58,3 +58,19 @@ fn session_body(json: &str, said: &mut Extracted) {
         _ => {}
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::samples::{Stream, counts, ends, read_stream, sample, words};
+
+    #[test]
+    fn a_realtime_socket_sums_its_answers() {
+        let stream = Stream::of(sample!("realtime.sse"));
+        let said = read_stream("/v1/realtime?model=gpt-realtime", "", &stream, true);
+        assert_eq!(counts(&said), [Some(152), Some(131), Some(283), Some(70), None, None]);
+        assert_eq!(words(&said), (Some("gpt-realtime"), Some(true), Some("cancelled"), None));
+        assert_eq!(ends(&said), (false, false));
+        let said = read_stream("/v1/realtime", "", &stream, true);
+        assert_eq!(said.model.as_deref(), Some("gpt-realtime-2025-08-28"));
+    }
+}

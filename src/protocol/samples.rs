@@ -1,8 +1,15 @@
 //! Answers written out from the vendors' public API documentation, as traces for tests.
 
+use proptest::prelude::*;
+
 use super::{Extracted, Protocol, extract};
 use crate::headers::Headers;
 use crate::trace::view::{Answer, EventData, EventView, TraceView};
+
+pub(super) const CHAT: &str = "/v1/chat/completions";
+pub(super) const RESPONSES: &str = "/v1/responses";
+pub(super) const MESSAGES: &str = "/v1/messages";
+pub(super) const GEMINI: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
 
 /// The text of `tests/fixtures/protocol/$name`.
 macro_rules! sample {
@@ -86,4 +93,80 @@ pub(super) fn view<'a>(
         request_json: Some(request).filter(|request| !request.is_empty()),
         answer,
     }
+}
+
+/// Prompt, completion, total, cached, cache creation, reasoning.
+pub(super) fn counts(said: &Extracted) -> [Option<i64>; 6] {
+    let usage = said.usage;
+    [usage.prompt, usage.completion, usage.total, usage.cached, usage.cache_creation, usage.reasoning]
+}
+
+/// Model, stream, finish, error.
+pub(super) fn words(said: &Extracted) -> (Option<&str>, Option<bool>, Option<&str>, Option<&str>) {
+    (said.model.as_deref(), said.stream, said.finish_reason.as_deref(), said.error_type.as_deref())
+}
+
+pub(super) fn ends(said: &Extracted) -> (bool, bool) {
+    (said.stream_done, said.answer_was_whole)
+}
+
+/// Any JSON value, with the names that the readers look for at every depth.
+pub(super) fn any_json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("1e400".to_owned()),
+        Just(r#""\ud800""#.to_owned()),
+        any::<bool>().prop_map(|it| it.to_string()),
+        any::<i64>().prop_map(|it| it.to_string()),
+        any::<f64>().prop_filter("finite", |it| it.is_finite()).prop_map(|it| it.to_string()),
+        ".*".prop_map(|it| serde_json::to_string(&it).unwrap()),
+        prop_oneof![
+            Just("\"error\""),
+            Just("\"message_start\""),
+            Just("\"message_delta\""),
+            Just("\"response.failed\"")
+        ]
+        .prop_map(str::to_owned),
+    ];
+    let name = prop_oneof![
+        proptest::sample::select(vec![
+            "model",
+            "usage",
+            "choices",
+            "type",
+            "error",
+            "response",
+            "message",
+            "delta",
+            "candidates",
+            "usageMetadata",
+            "finish_reason",
+            "finishReason",
+            "index",
+            "status",
+            "code",
+            "prompt_tokens",
+            "input_tokens",
+            "total_tokens",
+            "output_tokens",
+            "promptFeedback",
+            "blockReason",
+            "x_groq",
+            "object",
+            "stop_reason",
+            "session",
+            "meta",
+        ])
+        .prop_map(|name| format!("{name:?}")),
+        ".*".prop_map(|it| serde_json::to_string(&it).unwrap()),
+    ];
+    leaf.prop_recursive(6, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec((name.clone(), inner), 0..8).prop_map(|items| {
+                let members: Vec<_> = items.into_iter().map(|(name, value)| format!("{name}:{value}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    })
 }

@@ -16,14 +16,14 @@ pub(super) enum Spelling {
 /// `prompt_cache_hit_tokens` (DeepSeek), `cached_tokens` (Moonshot), `cache_write_tokens` (OpenRouter).
 pub(super) fn openai(json: &str, spelling: Spelling) -> Usage {
     let mut usage = Usage::default();
-    let (mut prompt, mut completion) = (Usage::default(), Usage::default());
+    let (mut prompts, mut inputs) = (Usage::default(), Usage::default());
     // What stands beside the details counts only where the details are silent.
     let mut beside = Usage::default();
     members(json, |name, value| match name {
-        "prompt_tokens" => keep(&mut prompt.prompt, count(value)),
-        "completion_tokens" => keep(&mut prompt.completion, count(value)),
-        "input_tokens" => keep(&mut completion.prompt, count(value)),
-        "output_tokens" => keep(&mut completion.completion, count(value)),
+        "prompt_tokens" => keep(&mut prompts.prompt, count(value)),
+        "completion_tokens" => keep(&mut prompts.completion, count(value)),
+        "input_tokens" => keep(&mut inputs.prompt, count(value)),
+        "output_tokens" => keep(&mut inputs.completion, count(value)),
         "total_tokens" => keep(&mut usage.total, count(value)),
         "prompt_tokens_details" | "input_tokens_details" | "input_token_details" => {
             members(value, |name, value| match name {
@@ -47,8 +47,8 @@ pub(super) fn openai(json: &str, spelling: Spelling) -> Usage {
         _ => {}
     });
     let (first, second) = match spelling {
-        Spelling::Prompt => (prompt, completion),
-        Spelling::Input => (completion, prompt),
+        Spelling::Prompt => (prompts, inputs),
+        Spelling::Input => (inputs, prompts),
     };
     usage.prompt = first.prompt.or(second.prompt);
     usage.completion = first.completion.or(second.completion);
