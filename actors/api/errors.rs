@@ -1,0 +1,82 @@
+//! What a caller is told when something is wrong: always `{"error": code, "message": sentence, …}`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
+
+/// A failure with its status, code, a sentence for a person and further members.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    members: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem of this code.
+    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Problem {
+        let mut members = Map::new();
+        members.insert("error".into(), code.into());
+        members.insert("message".into(), message.into().into());
+        Problem { status, members }
+    }
+
+    /// With a further member.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Problem {
+        self.members.insert(name.into(), Value::String(value.into()));
+        self
+    }
+
+    /// A query parameter that is unknown or out of form.
+    pub(crate) fn bad_param(param: &str, detail: &str) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_param", format!("parameter {param}: {detail}"))
+            .with("param", param)
+            .with("detail", detail)
+    }
+
+    /// No such trace.
+    pub(crate) fn not_found(detail: &str) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", detail).with("detail", detail)
+    }
+
+    /// The token is missing or wrong.
+    pub(crate) fn unauthorized() -> Problem {
+        let message = "send Authorization: Bearer <token>; the token stands in admin_token in the data dir";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// Something of ours failed. The inside goes to the log, not to the caller.
+    pub(crate) fn server_error(inside: &dyn std::fmt::Display) -> Problem {
+        tracing::error!(error = %inside, "an API request failed");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the recorder could not answer; its log says why")
+    }
+
+    /// A handler panicked; the process lives on.
+    pub(crate) fn server_panic() -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_panic", "the recorder failed to answer; its log says why")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Answer(Value::Object(self.members))).into_response()
+    }
+}
+
+/// A JSON answer that ends with a newline.
+pub(crate) struct Answer<T>(pub(crate) T);
+
+impl<T: serde::Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(mut body) => {
+                body.push(b'\n');
+                ([(axum::http::header::CONTENT_TYPE, "application/json")], body).into_response()
+            }
+            Err(error) => {
+                tracing::error!(%error, "an answer cannot be written as JSON");
+                (StatusCode::INTERNAL_SERVER_ERROR, Json(Value::Null)).into_response()
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The read API: what people and tools ask the recorder.
+//!
+//! [`server`] owns the listener; [`routes`] says which path is answered by whom; [`auth`] asks for the token;
+//! [`errors`] gives every failure one shape. [`readers`] are the index's read-only connections: no query waits
+//! for the index writer, and none makes it wait.
+
+mod auth;
+mod errors;
+mod health;
+mod readers;
+mod routes;
+mod server;
+mod traces;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use api_log::counters::Counters;
+use api_log::store::layout::Layout;
+use api_log::store::token::Token;
+
+use crate::kit::{Registry, Slot};
+use crate::proxy::listener::Front;
+use crate::record::finalizer::Shared;
+use crate::record::{Intake, Memory, index};
+
+pub(crate) use server::{Args, Msg, Server};
+
+/// What the routes read.
+pub(crate) struct State {
+    parts: Parts,
+    readers: readers::Readers,
+    started: Instant,
+}
+
+/// What the API shows of the rest of the recorder: counters and probes, never an actor's mailbox.
+pub(crate) struct Parts {
+    pub(crate) token: Token,
+    pub(crate) layout: Layout,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) registry: Registry,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) front: Arc<Front>,
+    pub(crate) index: Slot<index::Msg>,
+}
+
+impl State {
+    /// For one process's life.
+    pub(crate) fn new(parts: Parts) -> State {
+        State { readers: readers::Readers::new(parts.layout.index()), parts, started: Instant::now() }
+    }
+}

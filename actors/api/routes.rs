@@ -1,0 +1,72 @@
+//! Which path is answered by whom.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::header::{ALLOW, CACHE_CONTROL, HeaderName};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use futures_util::FutureExt;
+
+use super::errors::Problem;
+use super::{State, auth, health, traces};
+
+/// Largest body of any request, in bytes. Routes that take one say less.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// All routes.
+pub(crate) fn router(state: Arc<State>) -> Router {
+    let protected = Router::new()
+        .route("/api/traces", reads(traces::list, &state))
+        .route("/api/traces/{id}", reads(traces::detail, &state));
+    Router::new()
+        .route("/", open(health::root))
+        .route("/healthz", open(health::healthz))
+        .merge(protected)
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(finish))
+        .with_state(state)
+}
+
+/// A route that anyone may read.
+fn open<H: Handler<T, Arc<State>>, T: 'static>(handler: H) -> MethodRouter<Arc<State>> {
+    get(handler).fallback(|| wrong_method("GET, HEAD"))
+}
+
+/// A route that asks for the token. The method is looked at first: that a path exists is no secret.
+fn reads<H: Handler<T, Arc<State>>, T: 'static>(handler: H, state: &Arc<State>) -> MethodRouter<Arc<State>> {
+    get(handler)
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
+        .fallback(|| wrong_method("GET, HEAD"))
+}
+
+async fn wrong_method(allowed: &'static str) -> impl IntoResponse {
+    (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, allowed)], "method not allowed\n")
+}
+
+/// What every answer has in common; and a handler's panic is one answer's failure, not the server's.
+async fn finish(request: Request, next: Next) -> Response {
+    let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut answer = answered.unwrap_or_else(|panic| {
+        tracing::error!(panic = panic_text(&*panic), "an API handler panicked");
+        Problem::server_panic().into_response()
+    });
+    let headers = answer.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    answer
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without text")
+}

@@ -1,0 +1,232 @@
+//! A nursery: the short-lived children of an actor, by key.
+//!
+//! It is a part of its owner's state, not an actor: starting a child costs no further message. A child's end reaches the
+//! owner as a supervision event, which the nursery turns into news.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use api_log::ids::UnixMillis;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use ractor::concurrency::JoinHandle;
+use ractor::{ActorId, ActorRef, Message, SpawnErr, SupervisionEvent};
+use serde::Serialize;
+
+use super::ending::{Drained, drain_or_kill};
+use super::{Ending, LastError};
+
+/// Children under one actor: at most so many, one per key, never started again.
+///
+/// *Invariant:* whoever is here is linked to the owner and has not been told of as ended.
+pub struct Nursery<K, M> {
+    limit: usize,
+    children: HashMap<K, ActorRef<M>>,
+    keys: HashMap<ActorId, K>,
+    health: Arc<NurseryHealth>,
+}
+
+/// News: a child of a nursery has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended<K> {
+    /// Which.
+    pub key: K,
+    /// How.
+    pub how: Ending,
+}
+
+/// Why a child was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// As many run as may.
+    #[error("the nursery is full")]
+    Full,
+    /// The one before with this key has not ended yet.
+    #[error("the key is in use")]
+    KeyInUse,
+    /// The start itself failed.
+    #[error("the start failed: {0}")]
+    Failed(#[from] SpawnErr),
+}
+
+/// A nursery's figures, readable by anyone.
+pub struct NurseryHealth {
+    name: Arc<str>,
+    limit: AtomicU64,
+    running: AtomicU64,
+    high_water: AtomicU64,
+    ended: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+    last_error: Mutex<Option<LastError>>,
+}
+
+/// A nursery as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NurseryReport {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many may run.
+    pub limit: u64,
+    /// How many do.
+    pub running: u64,
+    /// The most that ever did at once.
+    pub high_water: u64,
+    /// How many have ended, in whatever way.
+    pub ended: u64,
+    /// How many of them failed; failed starts count too.
+    pub failed: u64,
+    /// How many were not started because it was full.
+    pub refused: u64,
+    /// The last failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+}
+
+impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
+    /// An empty one. What its predecessor, lost in a crash of the owner, left running has been killed by ractor.
+    pub fn new(limit: usize, health: Arc<NurseryHealth>) -> Nursery<K, M> {
+        health.limit.store(limit as u64, Ordering::Relaxed);
+        Nursery { limit, children: HashMap::new(), keys: HashMap::new(), health }
+    }
+
+    /// Whether a further child would be refused.
+    pub fn is_full(&self) -> bool {
+        self.children.len() >= self.limit
+    }
+
+    /// How many run.
+    pub fn len(&self) -> usize {
+        self.children.len()
+    }
+
+    /// Whether none runs.
+    pub fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// The child of this key, which may be about to end: a cast to it can come back.
+    pub fn get(&self, key: &K) -> Option<&ActorRef<M>> {
+        self.children.get(key)
+    }
+
+    /// All children.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &ActorRef<M>)> {
+        self.children.iter()
+    }
+
+    /// Starts a child by awaiting `start`, which is `spawn_linked` or [`spawn_on`](super::spawn_on) with the owner's cell.
+    ///
+    /// # Errors
+    /// [`NotStarted`]; where it is `Full` or `KeyInUse`, `start` is dropped unpolled with all it holds: who wants that
+    /// back asks [`is_full`](Nursery::is_full) and [`get`](Nursery::get) first.
+    pub async fn start(
+        &mut self,
+        key: K,
+        start: impl Future<Output = Result<(ActorRef<M>, JoinHandle<()>), SpawnErr>>,
+    ) -> Result<&ActorRef<M>, NotStarted> {
+        if self.children.contains_key(&key) {
+            return Err(NotStarted::KeyInUse);
+        }
+        if self.is_full() {
+            self.health.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(NotStarted::Full);
+        }
+        let (child, _) = start.await.inspect_err(|error| self.health.failed(error.to_string()))?;
+        self.health.started();
+        self.keys.insert(child.get_id(), key.clone());
+        Ok(self.children.entry(key).or_insert(child))
+    }
+
+    /// To be called from the owner's `handle_supervisor_evt`: the news, if the event tells of the end of a child here.
+    pub fn ended(&mut self, event: SupervisionEvent) -> Option<Ended<K>> {
+        let (cell, how) = Ending::of(event)?;
+        let key = self.keys.remove(&cell.get_id())?;
+        self.children.remove(&key);
+        self.health.ended();
+        if let Ending::Failed(reason) = &how {
+            self.health.failed(reason.clone());
+        }
+        Some(Ended { key, how })
+    }
+
+    /// Lets all children finish what they have been sent, all at once, and kills those that take longer than the grace.
+    /// There is no news of these ends; the number of the killed is given back.
+    pub async fn drain(&mut self, grace: Duration) -> usize {
+        self.keys.clear();
+        let drained = join_all(self.children.drain().map(|(_, child)| {
+            let health = &self.health;
+            async move {
+                let drained = drain_or_kill(&child, grace).await;
+                health.ended();
+                if drained == Drained::Killed {
+                    health.failed(format!("killed: not drained within {grace:?}"));
+                }
+                drained
+            }
+        }));
+        drained.await.into_iter().filter(|it| *it == Drained::Killed).count()
+    }
+}
+
+impl<K, M> Drop for Nursery<K, M> {
+    /// Ractor kills the children of an owner that crashed.
+    fn drop(&mut self) {
+        for _ in 0..self.children.len() {
+            self.health.ended();
+            self.health.failed("killed: its owner failed".to_owned());
+        }
+    }
+}
+
+impl NurseryHealth {
+    pub(super) fn new(name: Arc<str>) -> NurseryHealth {
+        NurseryHealth {
+            name,
+            limit: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            high_water: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it stands.
+    pub fn report(&self) -> NurseryReport {
+        NurseryReport {
+            name: self.name.clone(),
+            limit: self.limit.load(Ordering::Relaxed),
+            running: self.running.load(Ordering::Relaxed),
+            high_water: self.high_water.load(Ordering::Relaxed),
+            ended: self.ended.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            last_error: self.last_error.lock().clone(),
+        }
+    }
+
+    fn started(&self) {
+        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
+        self.high_water.fetch_max(running, Ordering::Relaxed);
+    }
+
+    fn ended(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self, message: String) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        *self.last_error.lock() = Some(LastError { message, at: UnixMillis::now() });
+    }
+}

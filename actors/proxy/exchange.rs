@@ -1,0 +1,266 @@
+//! One exchange: a request on its way to the upstream and the answer on its way back.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use api_log::exchange::End;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+
+use super::answers::Refusal;
+use super::capture::{Capture, Direction};
+use super::client::{Client, Open};
+use super::hops::{self, Upgrade};
+use super::lane::Lane;
+use super::tap::{RequestBody, ResponseBody, Sent, Tapped};
+use super::upgrade;
+use super::upstream::{Borrowed, Sending};
+
+/// An exchange that has begun. Dropped before it was answered, it tells its capture that the client left.
+struct Under {
+    lane: Rc<Lane>,
+    client: Arc<Client>,
+    capture: Option<Arc<Capture>>,
+    open: Rc<Open>,
+}
+
+/// Forwards a request and answers with what the upstream says, or with the reason why it cannot.
+pub(crate) async fn forward(lane: Rc<Lane>, client: Arc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let open = client.open();
+    let head = request_head(&client, &request);
+    let refusal = refuse(&request, &head);
+    let capture = lane.captures(&request).then(|| Capture::begin(&lane.recorder, client.peer, head));
+    let under = Under { lane, client, capture, open };
+    match refusal {
+        Some((refusal, message)) => under.refuse(refusal, End::Rejected, message),
+        None => under.forward(request).await,
+    }
+}
+
+impl Drop for Under {
+    fn drop(&mut self) {
+        if let Some(capture) = &self.capture
+            // Somebody else still holds it if the exchange goes on; an end told already stands.
+            && Rc::strong_count(&self.open) == 1
+        {
+            capture.ended(self.client.ending().unwrap_or(End::ClientGone));
+        }
+    }
+}
+
+impl Under {
+    async fn forward(self, mut request: Request<Incoming>) -> Response<ResponseBody> {
+        let upgrade = hops::upgrade_of(request.headers());
+        let on_client = (upgrade == Upgrade::Tunnelled).then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        hops::strip(&mut parts.headers, upgrade);
+        let Some(target) = self.lane.settings.target(&parts.uri) else {
+            return self.refuse(Refusal::BadTarget, End::Rejected, "the request target is not a path");
+        };
+        let mut upstream = match self.lane.pool.borrow().await {
+            Ok(upstream) => upstream,
+            Err(error) => return self.unreachable(Refusal::Unreachable, &error.to_string()),
+        };
+        let (body, sent) = RequestBody::new(body, self.capture.clone(), self.client.clone());
+        let outgoing = self.outgoing(&upstream, &parts, &target, body);
+        let mut sending = self.send(&mut upstream, outgoing).await;
+        if upstream.is_reused
+            && matches!(sending, Some(Sending::Failed(_)))
+            && let Some(body) = sent.untouched()
+        {
+            // The pooled connection had been closed; nothing of this request's body is lost yet.
+            upstream = match self.lane.pool.borrow_new().await {
+                Ok(upstream) => upstream,
+                Err(error) => return self.unreachable(Refusal::Unreachable, &error.to_string()),
+            };
+            let (body, _) = RequestBody::new(body, self.capture.clone(), self.client.clone());
+            let outgoing = self.outgoing(&upstream, &parts, &target, body);
+            sending = self.send(&mut upstream, outgoing).await;
+        }
+        match sending {
+            Some(Sending::Answer(answer, head)) => self.answer(*answer, head, upstream, on_client),
+            Some(Sending::Failed(error)) => self.failed(&error, &sent),
+            None => self.unreachable(Refusal::Timeout, "the upstream gave no answer in time"),
+        }
+    }
+
+    /// Sends and waits for the head of the answer; `None` if that takes longer than it may.
+    async fn send(&self, upstream: &mut Borrowed, request: Request<RequestBody>) -> Option<Sending> {
+        match self.lane.settings.response_header {
+            None => Some(upstream.send(request).await),
+            Some(limit) => tokio::time::timeout(limit, upstream.send(request)).await.ok(),
+        }
+    }
+
+    /// The request in the form that the upstream's connection needs.
+    fn outgoing(
+        &self,
+        upstream: &Borrowed,
+        parts: &hyper::http::request::Parts,
+        target: &PathAndQuery,
+        body: RequestBody,
+    ) -> Request<RequestBody> {
+        let settings = &self.lane.settings;
+        let mut request = Request::new(body);
+        *request.method_mut() = parts.method.clone();
+        *request.extensions_mut() = parts.extensions.clone();
+        *request.headers_mut() = parts.headers.clone();
+        let uri = if upstream.is_http2() {
+            *request.version_mut() = Version::HTTP_2;
+            request.headers_mut().remove(HOST);
+            Uri::builder().scheme("https").authority(settings.authority.clone()).path_and_query(target.clone()).build()
+        } else {
+            *request.version_mut() = Version::HTTP_11;
+            if !(settings.preserve_host && request.headers().contains_key(HOST)) {
+                request.headers_mut().insert(HOST, settings.host.clone());
+            }
+            Uri::builder().path_and_query(target.clone()).build()
+        };
+        // Both parts are valid by their types; the default, `/`, is never reached.
+        *request.uri_mut() = uri.unwrap_or_default();
+        request
+    }
+
+    fn answer(
+        self,
+        mut answer: Response<Incoming>,
+        head: Option<Vec<u8>>,
+        upstream: Borrowed,
+        on_client: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Response<ResponseBody> {
+        if let Some(capture) = &self.capture {
+            let head = head.unwrap_or_else(|| written_head("HTTP/2", &answer.status(), answer.headers()));
+            capture.answered(answer.status().as_u16(), head);
+        }
+        self.client.touch(std::time::Instant::now());
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let Some(on_client) = on_client else {
+                return self.unreachable(Refusal::Closed, "the upstream switched protocols unasked");
+            };
+            let on_upstream = hyper::upgrade::on(&mut answer);
+            let (mut parts, _) = answer.into_parts();
+            hops::strip(&mut parts.headers, Upgrade::Tunnelled);
+            upgrade::tunnel(self.capture.clone(), self.client.clone(), self.open.clone(), upstream, on_client, on_upstream);
+            return Response::from_parts(parts, ResponseBody::Own(None));
+        }
+        let (mut parts, body) = answer.into_parts();
+        hops::strip(&mut parts.headers, Upgrade::None);
+        // The recorder speaks to the client in the client's version; hyper writes it.
+        parts.version = Version::HTTP_11;
+        let body = Tapped::new(body, self.capture.clone(), self.client.clone(), upstream, self.open.clone());
+        Response::from_parts(parts, ResponseBody::Tapped(body))
+    }
+
+    fn failed(&self, error: &hyper::Error, sent: &Sent) -> Response<ResponseBody> {
+        let reason = super::reason(error);
+        if sent.has_failed() {
+            if let Some(capture) = &self.capture {
+                capture.failed(self.client.ending().unwrap_or(End::ClientGone), &reason);
+            }
+            return Refusal::Closed.answer("the client's request broke off");
+        }
+        self.unreachable(Refusal::Closed, &format!("the upstream closed before its answer: {reason}"))
+    }
+
+    fn unreachable(&self, refusal: Refusal, message: &str) -> Response<ResponseBody> {
+        self.lane.recorder.counters.upstream_dial_err.increment();
+        self.refuse(refusal, End::UpstreamUnreachable, message)
+    }
+
+    fn refuse(&self, refusal: Refusal, end: End, message: &str) -> Response<ResponseBody> {
+        if let Some(capture) = &self.capture {
+            capture.failed(end, message);
+        }
+        refusal.answer(message)
+    }
+}
+
+/// The request's head: as it was read, else written out from what hyper tells (HTTP/2, pipelined requests).
+fn request_head(client: &Client, request: &Request<Incoming>) -> Vec<u8> {
+    let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+    if request.version() < Version::HTTP_2 {
+        let start: &[&[u8]] = if request.uri().scheme().is_some() || path.is_empty() {
+            &[request.method().as_str().as_bytes(), b" "]
+        } else {
+            &[request.method().as_str().as_bytes(), b" ", path.as_bytes()]
+        };
+        if let Some(head) = client.heads.take(start, !request.body().is_end_stream()) {
+            return head;
+        }
+    }
+    written_head(&format!("{} {path}", request.method()), "HTTP", request.headers())
+}
+
+fn written_head(start: &str, rest: &(impl std::fmt::Display + ?Sized), fields: &HeaderMap) -> Vec<u8> {
+    let mut head = format!("{start} {rest}\r\n").into_bytes();
+    for (name, value) in fields {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Why this request cannot be forwarded, if so.
+fn refuse(request: &Request<Incoming>, head: &[u8]) -> Option<(Refusal, &'static str)> {
+    if request.method() == Method::CONNECT {
+        return Some((Refusal::Connect, "CONNECT is not for a recorder in front of one upstream"));
+    }
+    // hyper takes the one and forgets the other; the bytes still tell.
+    if request.headers().contains_key(TRANSFER_ENCODING)
+        && api_log::headers::Headers::parse(head).is_some_and(|it| it.get(CONTENT_LENGTH.as_str()).is_some())
+    {
+        return Some((Refusal::AmbiguousFraming, "both Content-Length and Transfer-Encoding"));
+    }
+    None
+}
+
+/// What of the configuration an exchange needs.
+pub(crate) struct Settings {
+    /// The upstream's authority, as `Host`.
+    pub(crate) host: HeaderValue,
+    /// The same for HTTP/2.
+    pub(crate) authority: hyper::http::uri::Authority,
+    /// Put in front of every path; empty or beginning with `/` and not ending with it.
+    pub(crate) prefix: String,
+    /// Pass the client's own `Host`.
+    pub(crate) preserve_host: bool,
+    /// Longest wait for an answer's head.
+    pub(crate) response_header: Option<std::time::Duration>,
+}
+
+impl Settings {
+    /// The target to ask the upstream for: what the client sent, verbatim, behind the prefix.
+    fn target(&self, uri: &Uri) -> Option<PathAndQuery> {
+        let target = uri.path_and_query()?;
+        if self.prefix.is_empty() {
+            return Some(target.clone());
+        }
+        PathAndQuery::try_from(format!("{}{target}", self.prefix)).ok()
+    }
+}
+
+impl Lane {
+    /// Whether this request is captured at all.
+    fn captures(&self, request: &Request<Incoming>) -> bool {
+        if !self.is_capturing {
+            return false;
+        }
+        let is_filtered = self.capture_filter.matches(request.uri().path());
+        if is_filtered {
+            self.recorder.counters.traces_dropped_capture_filter.increment();
+        }
+        !is_filtered
+    }
+}
+
+impl Capture {
+    /// A tunnel's bytes.
+    pub(crate) fn tunnelled(&self, direction: Direction, chunk: &[u8]) {
+        self.chunk(direction, chunk, std::time::Instant::now());
+    }
+}

@@ -1,0 +1,253 @@
+//! Copies of message heads, taken from the bytes as hyper reads them.
+//!
+//! hyper keeps the case of header names to itself, and drops one of two contradicting framing fields
+//! without a word. The record wants the first and a refusal needs the second, so the reading side of a
+//! connection is wrapped: while a head is due, what is read is also appended to a small buffer. No
+//! parsing happens here beyond the search for the empty line that ends a head.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use parking_lot::Mutex;
+
+/// Whose heads a connection reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Requests: the bytes behind a head may be the next head.
+    Requests,
+    /// Answers: interim ones (1xx but for 101) are passed over.
+    Answers,
+}
+
+/// The head being copied. Its lock is the connection's own: nobody else ever takes it.
+#[derive(Clone)]
+pub(crate) struct HeadCopy(Arc<Mutex<State>>);
+
+struct State {
+    reads: Reads,
+    is_collecting: bool,
+    bytes: Vec<u8>,
+    max_bytes: usize,
+    begun: Option<Instant>,
+}
+
+impl HeadCopy {
+    /// A copy of at most `max_bytes` a head; a longer one is not copied.
+    pub(crate) fn new(reads: Reads, max_bytes: usize) -> HeadCopy {
+        HeadCopy(Arc::new(Mutex::new(State {
+            reads,
+            is_collecting: reads == Reads::Requests,
+            bytes: Vec::new(),
+            max_bytes,
+            begun: None,
+        })))
+    }
+
+    /// From now on what is read belongs to a head.
+    pub(crate) fn expect(&self) {
+        let mut state = self.0.lock();
+        if !state.is_collecting {
+            state.is_collecting = true;
+            state.bytes.clear();
+            state.begun = None;
+        }
+    }
+
+    /// When the first byte of the head that is due arrived.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.0.lock().begun
+    }
+
+    /// The head that has just been read, if it was copied whole and begins with `start`. `has_body`
+    /// tells whether the bytes behind it are a body; otherwise the next head is expected at once.
+    pub(crate) fn take(&self, start: &[&[u8]], has_body: bool) -> Option<Vec<u8>> {
+        let mut state = self.0.lock();
+        let mut head = std::mem::take(&mut state.bytes);
+        state.begun = None;
+        state.is_collecting = !has_body && state.reads == Reads::Requests;
+        let blank = head.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let end = head_end(&head, blank)?;
+        if state.is_collecting && end < head.len() {
+            state.bytes.extend_from_slice(&head[end..]);
+            state.begun = Some(Instant::now());
+        }
+        head.truncate(end);
+        if blank > 0 {
+            head.drain(..blank);
+        }
+        let mut rest: &[u8] = &head;
+        for part in start {
+            rest = rest.strip_prefix(*part)?;
+        }
+        Some(head)
+    }
+}
+
+impl State {
+    fn read(&mut self, bytes: &[u8]) {
+        if self.begun.is_none() {
+            self.begun = Some(Instant::now());
+        }
+        let searched = self.bytes.len().saturating_sub(3);
+        self.bytes.extend_from_slice(bytes);
+        match self.reads {
+            Reads::Requests if self.bytes.starts_with(b"PRI * HTTP/2.0") => self.give_up(),
+            Reads::Answers => self.settle_answer(searched),
+            Reads::Requests => {}
+        }
+        if self.bytes.len() > self.max_bytes {
+            self.give_up();
+        }
+    }
+
+    /// Drops interim heads; ends the copy at the end of the final one.
+    fn settle_answer(&mut self, mut searched: usize) {
+        while let Some(end) = head_end(&self.bytes, searched) {
+            let is_interim = self.bytes.get(9) == Some(&b'1') && self.bytes.get(9..12) != Some(b"101");
+            if !is_interim {
+                self.bytes.truncate(end);
+                self.is_collecting = false;
+                return;
+            }
+            self.bytes.drain(..end);
+            searched = 0;
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.is_collecting = false;
+        self.bytes = Vec::new();
+    }
+}
+
+/// The offset behind the empty line that ends a head, looked for from `from` on. A lone LF ends a line
+/// as well (RFC 9112 §2.2).
+fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = memchr::memchr(b'\n', bytes.get(at..)?) {
+        let next = at + found + 1;
+        match &bytes[next..] {
+            [b'\n', ..] => return Some(next + 1),
+            [b'\r', b'\n', ..] => return Some(next + 2),
+            _ => at = next,
+        }
+    }
+    None
+}
+
+/// A connection whose heads are copied as they are read.
+pub(crate) struct Heads<I> {
+    io: I,
+    copy: HeadCopy,
+}
+
+impl<I> Heads<I> {
+    /// Copies the heads read from `io` into `copy`.
+    pub(crate) fn new(io: I, copy: HeadCopy) -> Heads<I> {
+        Heads { io, copy }
+    }
+}
+
+impl<I: Read + Unpin> Read for Heads<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let read = {
+            // SAFETY: the slice is only handed to a `ReadBuf`, which never de-initialises what it covers.
+            let mut buffer = hyper::rt::ReadBuf::uninit(unsafe { cursor.as_mut() });
+            std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()))?;
+            let filled = buffer.filled();
+            let mut state = self.copy.0.lock();
+            if state.is_collecting && !filled.is_empty() {
+                state.read(filled);
+            }
+            filled.len()
+        };
+        // SAFETY: the buffer above covered this cursor's bytes, and `read` of them have been filled.
+        unsafe { cursor.advance(read) };
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: Write + Unpin> Write for Heads<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fed(reads: Reads, chunks: &[&[u8]]) -> HeadCopy {
+        let copy = HeadCopy::new(reads, 1000);
+        copy.expect();
+        for chunk in chunks {
+            let mut state = copy.0.lock();
+            if state.is_collecting {
+                state.read(chunk);
+            }
+        }
+        copy
+    }
+
+    #[test]
+    fn a_request_head_is_copied_across_reads_and_pipelined_ones_wait() {
+        let copy = fed(Reads::Requests, &[b"\r\nGET /a HT", b"TP/1.1\r\nA: b\r\n\r\nGET /b HTTP/1.1\r", b"\n\r\n"]);
+        assert_eq!(copy.take(&[b"GET", b" ", b"/a"], false).unwrap(), b"GET /a HTTP/1.1\r\nA: b\r\n\r\n");
+        assert_eq!(copy.take(&[b"GET", b" ", b"/b"], false).unwrap(), b"GET /b HTTP/1.1\r\n\r\n");
+        assert_eq!(copy.take(&[b"GET"], false), None);
+    }
+
+    #[test]
+    fn a_body_is_not_copied() {
+        let copy = fed(Reads::Requests, &[b"POST / HTTP/1.1\n\nbody"]);
+        assert_eq!(copy.take(&[b"POST"], true).unwrap(), b"POST / HTTP/1.1\n\n");
+        copy.0.lock().read(b"ignored only if nobody expects a head");
+        assert!(!copy.0.lock().is_collecting);
+        copy.expect();
+        assert!(copy.0.lock().bytes.is_empty());
+    }
+
+    #[test]
+    fn bytes_that_are_not_the_expected_head_are_refused() {
+        assert_eq!(fed(Reads::Requests, &[b"xx\r\nGET / HTTP/1.1\r\n\r\n"]).take(&[b"GET"], false), None);
+    }
+
+    #[test]
+    fn interim_answers_are_passed_over() {
+        let copy = fed(
+            Reads::Answers,
+            &[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r", b"\nHTTP/1.1 200 OK\r\nA: b\r\n\r\nbody"],
+        );
+        assert_eq!(copy.take(&[b"HTTP/1.1 200"], true).unwrap(), b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+    }
+
+    #[test]
+    fn http2_and_oversized_heads_are_not_kept() {
+        assert!(!fed(Reads::Requests, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]).0.lock().is_collecting);
+        assert!(!fed(Reads::Requests, &[&[b'a'; 2000]]).0.lock().is_collecting);
+    }
+}

@@ -1,0 +1,41 @@
+//! The proxy: sockets in, sockets out, and a copy of what passed.
+//!
+//! The [`listener`] accepts and deals connections to [`lane`]s; each has a [`connection`] actor. On a lane an
+//! [`exchange`] strips what belongs to one hop ([`hops`]), borrows an [`upstream`] connection and taps both
+//! bodies ([`tap`]) into its [`capture`], which hands over by itself when its last part has let go.
+
+mod answers;
+mod capture;
+mod client;
+mod connection;
+mod exchange;
+mod heads;
+mod hops;
+mod lane;
+pub(crate) mod listener;
+mod tap;
+mod upgrade;
+mod upstream;
+
+pub(crate) use capture::Recorder;
+pub(crate) use client::Limits;
+pub(crate) use exchange::Settings;
+pub(crate) use lane::{LaneHandle, Order, Plan};
+pub(crate) use upstream::Target;
+
+/// Removes from a recorded request head what was not sent to the upstream.
+pub(crate) fn strip_recorded(fields: &mut api_log::headers::Headers) {
+    hops::strip_recorded(fields);
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,209 @@
+//! Bodies that are recorded as they pass.
+//!
+//! A frame is passed on in the same poll that records it. Size and end of the stream are passed through,
+//! so the framing on the other side stays what it was.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use api_log::exchange::End;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+
+use super::capture::{Capture, Direction};
+use super::client::Client;
+use super::upstream::Borrowed;
+
+/// The request body on its way to the upstream.
+///
+/// The body waits in a slot that the exchange keeps too: if the connection it was given to proves dead
+/// before the body was touched, it can be sent again on another.
+pub(crate) struct RequestBody {
+    slot: Arc<Mutex<Slot>>,
+    capture: Option<Arc<Capture>>,
+    client: Arc<Client>,
+}
+
+struct Slot {
+    body: Option<Incoming>,
+    is_touched: bool,
+    has_failed: bool,
+}
+
+/// The exchange's hold on the body that it sends.
+pub(crate) struct Sent(Arc<Mutex<Slot>>);
+
+impl Sent {
+    /// Whether the client's side of the body broke.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.lock().has_failed
+    }
+
+    /// The body again, if no byte of it was ever asked for.
+    pub(crate) fn untouched(&self) -> Option<Incoming> {
+        let mut slot = self.0.lock();
+        if slot.is_touched { None } else { slot.body.take() }
+    }
+}
+
+impl RequestBody {
+    /// Wraps a client's body.
+    pub(crate) fn new(body: Incoming, capture: Option<Arc<Capture>>, client: Arc<Client>) -> (RequestBody, Sent) {
+        if let (Some(capture), Some(length)) = (&capture, body.size_hint().exact()) {
+            capture.expect(Direction::Request, length);
+        }
+        let slot = Arc::new(Mutex::new(Slot { body: Some(body), is_touched: false, has_failed: false }));
+        (RequestBody { slot: slot.clone(), capture, client }, Sent(slot))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let mut slot = this.slot.lock();
+        slot.is_touched = true;
+        let Some(body) = &mut slot.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => record(frame, Direction::Request, this.capture.as_deref(), &this.client),
+            Some(Err(_)) => slot.has_failed = true,
+            None => {}
+        }
+        if frame.is_none() || slot.body.as_ref().is_some_and(Body::is_end_stream) {
+            this.client.expect_head();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.slot.lock().body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.slot.lock().body.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+}
+
+/// The answer's body on its way to the client.
+pub(crate) enum ResponseBody {
+    /// From the upstream.
+    Tapped(Tapped),
+    /// The recorder's own words.
+    Own(Option<Bytes>),
+}
+
+/// An upstream's body, the capture that records it and the connection it comes by.
+pub(crate) struct Tapped {
+    body: Incoming,
+    capture: Option<Arc<Capture>>,
+    client: Arc<Client>,
+    /// Given back to its pool at the end of the body; closed if that never comes.
+    upstream: Option<Borrowed>,
+    /// Keeps the exchange counted as under way.
+    _open: Rc<super::client::Open>,
+}
+
+impl Tapped {
+    /// Wraps an upstream's body. One that is empty from the start is never polled, so it ends here.
+    pub(crate) fn new(
+        body: Incoming,
+        capture: Option<Arc<Capture>>,
+        client: Arc<Client>,
+        upstream: Borrowed,
+        open: Rc<super::client::Open>,
+    ) -> Tapped {
+        if let (Some(capture), Some(length)) = (&capture, body.size_hint().exact()) {
+            capture.expect(Direction::Response, length);
+        }
+        let mut tapped = Tapped { body, capture, client, upstream: Some(upstream), _open: open };
+        if tapped.body.is_end_stream() {
+            tapped.complete();
+        }
+        tapped
+    }
+
+    fn complete(&mut self) {
+        if let Some(upstream) = self.upstream.take() {
+            upstream.give_back();
+            if let Some(capture) = &self.capture {
+                capture.ended(End::Complete);
+            }
+        }
+    }
+
+    fn poll_tapped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                record(frame, Direction::Response, self.capture.as_deref(), &self.client);
+                // Whoever reads may stop here and never ask for the `None`.
+                if self.body.is_end_stream() {
+                    self.complete();
+                }
+            }
+            Some(Err(error)) => {
+                if let Some(capture) = &self.capture {
+                    capture.failed(self.client.ending().unwrap_or(End::UpstreamGone), &super::reason(error));
+                }
+            }
+            None => self.complete(),
+        }
+        Poll::Ready(frame)
+    }
+}
+
+/// Not asked for to its end: the client has gone, or the connection was ended.
+impl Drop for Tapped {
+    fn drop(&mut self) {
+        if self.upstream.is_some()
+            && let Some(capture) = &self.capture
+        {
+            capture.ended(self.client.ending().unwrap_or(End::ClientGone));
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            ResponseBody::Tapped(tapped) => tapped.poll_tapped(cx),
+            ResponseBody::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ResponseBody::Tapped(tapped) => tapped.body.is_end_stream(),
+            ResponseBody::Own(bytes) => bytes.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ResponseBody::Tapped(tapped) => tapped.body.size_hint(),
+            ResponseBody::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |it| it.len() as u64)),
+        }
+    }
+}
+
+fn record(frame: &Frame<Bytes>, direction: Direction, capture: Option<&Capture>, client: &Client) {
+    let now = Instant::now();
+    client.touch(now);
+    let Some(capture) = capture else { return };
+    if let Some(chunk) = frame.data_ref() {
+        capture.chunk(direction, chunk, now);
+    } else if let Some(fields) = frame.trailers_ref() {
+        capture.trailers(direction, fields);
+    }
+}

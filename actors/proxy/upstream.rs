@@ -1,0 +1,297 @@
+//! A lane's connections to the upstream.
+//!
+//! HTTP/1.1 connections serve one exchange at a time and wait in the pool between; an HTTP/2 connection
+//! (TLS with ALPN) serves many. All of it belongs to one lane: nothing here is shared with another.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::{Read, Write};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+
+use super::heads::{HeadCopy, Heads, Reads};
+use super::tap::RequestBody;
+
+/// Longest wait for a connection. The operating system's own limit is minutes; a client waits meanwhile.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Idle connections a lane keeps.
+const MAX_IDLE: usize = 1024;
+
+/// Where the upstream is and how to speak to it.
+pub(crate) struct Target {
+    /// Host name or address, without brackets.
+    pub(crate) host: String,
+    /// Port.
+    pub(crate) port: u16,
+    /// TLS and the name to verify, for `https`.
+    pub(crate) tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// How long an unused connection is kept.
+    pub(crate) idle: Duration,
+    /// Longest answer head, in bytes.
+    pub(crate) max_header_bytes: usize,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// Name resolution or TCP.
+    #[error("cannot connect to {host}:{port}: {source}")]
+    Tcp {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// TLS.
+    #[error("TLS with {host} failed: {source}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The HTTP layer did not come up.
+    #[error("cannot begin HTTP with {host}: {source}")]
+    Http {
+        /// The host.
+        host: String,
+        /// Why.
+        source: hyper::Error,
+    },
+}
+
+/// The pool of one lane.
+pub(crate) struct Pool {
+    target: Arc<Target>,
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Option<Http2>>,
+}
+
+struct Idle {
+    line: Http1,
+    since: Instant,
+}
+
+/// An HTTP/1.1 connection, in use or idle. Dropping it closes the socket.
+struct Http1 {
+    sender: http1::SendRequest<RequestBody>,
+    heads: HeadCopy,
+    task: AbortHandle,
+}
+
+impl Drop for Http1 {
+    fn drop(&mut self) {
+        // Ends the connection even while a request body is still being sent: a client that left must not
+        // keep its upload going.
+        self.task.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Http2 {
+    sender: http2::SendRequest<RequestBody>,
+}
+
+/// A connection lent to one exchange.
+pub(crate) struct Borrowed {
+    line: Line,
+    pool: Rc<Pool>,
+    /// It has served an exchange before: it may have been closed meanwhile.
+    pub(crate) is_reused: bool,
+}
+
+enum Line {
+    Http1(Http1),
+    Http2(Http2),
+}
+
+impl Pool {
+    /// An empty pool.
+    pub(crate) fn new(target: Arc<Target>) -> Rc<Pool> {
+        Rc::new(Pool { target, idle: RefCell::default(), shared: RefCell::default() })
+    }
+
+    /// A connection: an idle one, else a new one.
+    pub(crate) async fn borrow(self: &Rc<Pool>) -> Result<Borrowed, ConnectError> {
+        if let Some(line) = self.take_idle() {
+            return Ok(Borrowed { line, pool: self.clone(), is_reused: true });
+        }
+        self.borrow_new().await
+    }
+
+    /// A connection that nobody has used.
+    pub(crate) async fn borrow_new(self: &Rc<Pool>) -> Result<Borrowed, ConnectError> {
+        let line = connect(&self.target).await?;
+        if let Line::Http2(line) = &line {
+            *self.shared.borrow_mut() = Some(line.clone());
+        }
+        Ok(Borrowed { line, pool: self.clone(), is_reused: false })
+    }
+
+    fn take_idle(&self) -> Option<Line> {
+        let shared = self.shared.borrow().clone();
+        if let Some(line) = shared {
+            if !line.sender.is_closed() {
+                return Some(Line::Http2(line));
+            }
+            *self.shared.borrow_mut() = None;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            let candidate = &idle[at];
+            if candidate.line.sender.is_closed() || candidate.since.elapsed() >= self.target.idle {
+                drop(idle.swap_remove(at));
+            } else if candidate.line.sender.is_ready() {
+                return Some(Line::Http1(idle.swap_remove(at).line));
+            }
+        }
+        None
+    }
+
+    /// Closes what has been idle for too long.
+    pub(crate) fn prune(&self) {
+        self.idle
+            .borrow_mut()
+            .retain(|it| !it.line.sender.is_closed() && it.since.elapsed() < self.target.idle);
+    }
+}
+
+/// What became of a request that was sent.
+pub(crate) enum Sending {
+    /// The answer's head, and the copy of its bytes if it came by HTTP/1.1.
+    Answer(Box<Response<Incoming>>, Option<Vec<u8>>),
+    /// The connection was closed before any byte of an answer.
+    Failed(hyper::Error),
+}
+
+impl Borrowed {
+    /// Whether requests need the form of HTTP/2: an absolute target, no `Host`.
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self.line, Line::Http2(_))
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Sending {
+        match &mut self.line {
+            Line::Http1(line) => {
+                line.heads.expect();
+                match line.sender.send_request(request).await {
+                    Ok(answer) => {
+                        let head = line.heads.take(&[b"HTTP/1."], true);
+                        Sending::Answer(Box::new(answer), head)
+                    }
+                    Err(error) => Sending::Failed(error),
+                }
+            }
+            Line::Http2(line) => match line.sender.send_request(request).await {
+                Ok(answer) => Sending::Answer(Box::new(answer), None),
+                Err(error) => Sending::Failed(error),
+            },
+        }
+    }
+
+    /// The exchange has ended in order: the connection may serve another.
+    pub(crate) fn give_back(self) {
+        if let Line::Http1(line) = self.line {
+            let mut idle = self.pool.idle.borrow_mut();
+            if !line.sender.is_closed() && idle.len() < MAX_IDLE {
+                idle.push(Idle { line, since: Instant::now() });
+            }
+        }
+    }
+
+    /// The connection now carries another protocol: it leaves the pool for good, and stays open.
+    pub(crate) fn give_up(self) -> impl Sized {
+        self.line
+    }
+}
+
+async fn connect(target: &Target) -> Result<Line, ConnectError> {
+    let tcp_error = |source| ConnectError::Tcp { host: target.host.clone(), port: target.port, source };
+    let stream = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect((target.host.as_str(), target.port)))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection within 10 s")))
+        .map_err(tcp_error)?;
+    stream.set_nodelay(true).map_err(tcp_error)?;
+    let Some((connector, name)) = &target.tls else {
+        return begin_http1(target, TokioIo::new(stream)).await;
+    };
+    let stream = tokio::time::timeout(CONNECT_LIMIT, connector.connect(name.clone(), stream))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake within 10 s")))
+        .map_err(|source| ConnectError::Tls { host: target.host.clone(), source })?;
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        return begin_http2(target, TokioIo::new(stream)).await;
+    }
+    begin_http1(target, TokioIo::new(stream)).await
+}
+
+async fn begin_http1<I: Read + Write + Unpin + Send + 'static>(target: &Target, io: I) -> Result<Line, ConnectError> {
+    let heads = HeadCopy::new(Reads::Answers, target.max_header_bytes);
+    let (sender, connection) = http1::Builder::new()
+        .preserve_header_case(true)
+        .max_header_size(target.max_header_bytes)
+        .max_headers(MAX_FIELDS)
+        .handshake(Heads::new(io, heads.clone()))
+        .await
+        .map_err(|source| ConnectError::Http { host: target.host.clone(), source })?;
+    // Its errors reach the exchange that uses it.
+    let task = tokio::task::spawn_local(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(Line::Http1(Http1 { sender, heads, task: task.abort_handle() }))
+}
+
+async fn begin_http2<I: Read + Write + Unpin + 'static>(target: &Target, io: I) -> Result<Line, ConnectError> {
+    let (sender, connection) = http2::Builder::new(LocalExecutor)
+        .timer(hyper_util::rt::TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .handshake(io)
+        .await
+        .map_err(|source| ConnectError::Http { host: target.host.clone(), source })?;
+    tokio::task::spawn_local(async move {
+        let _ = connection.await;
+    });
+    Ok(Line::Http2(Http2 { sender }))
+}
+
+/// Most header fields of a message.
+pub(crate) const MAX_FIELDS: usize = 512;
+
+/// Runs hyper's background work on the lane it is called on.
+#[derive(Clone, Copy)]
+pub(crate) struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(Discard(Box::pin(future)));
+    }
+}
+
+/// A future whose outcome nobody asks for.
+struct Discard<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Discard<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx).map(|_| ())
+    }
+}

@@ -1,0 +1,177 @@
+//! The finalizer of one trace: reads what was captured, and sees the line into its file.
+//!
+//! It only borrows the trace, which stays held until the line stands. A crash costs one try; the next one
+//! parses nothing and records the bodies raw.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use api_log::counters::{Counters, DropCause};
+use api_log::media;
+use api_log::plugin::path_patterns::PathPatterns;
+use api_log::store::layout::Layout;
+use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_raw};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::held::{Held, HeldTrace};
+use super::index;
+use super::writer::{AppendFailed, Appended};
+use super::writers;
+use crate::kit::Slot;
+
+/// How often an append that the disk refused is tried before the trace is given up and counted.
+const APPEND_TRIES: u32 = 8;
+/// First pause between tries; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Longest pause between tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What all finalizers share.
+pub(crate) struct Shared {
+    /// Where traces are held.
+    pub(crate) held: Held,
+    /// The way to the files.
+    pub(crate) writers: Slot<writers::Msg>,
+    /// The way to the index.
+    pub(crate) index: Slot<index::Msg>,
+    /// How bodies are read.
+    pub(crate) settings: FinalizeSettings,
+    /// Whether attachments are written beside the lines.
+    pub(crate) saves_media: AtomicBool,
+    /// Paths whose traces are not recorded.
+    pub(crate) path_filter: PathPatterns,
+    /// The process's counters.
+    pub(crate) counters: Arc<Counters>,
+    /// The data dir.
+    pub(crate) layout: Layout,
+    /// From which duration a trace is told of in the log.
+    pub(crate) slow_trace: Option<Duration>,
+}
+
+pub(crate) struct Finalizer;
+
+pub(crate) enum Msg {}
+
+pub(crate) struct Args {
+    pub(crate) trace: Arc<HeldTrace>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Actor for Finalizer {
+    type Msg = Msg;
+    type State = Args;
+    type Arguments = Args;
+
+    async fn pre_start(&self, _: ActorRef<Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
+        Ok(args)
+    }
+
+    /// All of its life: one trace.
+    async fn post_start(&self, myself: ActorRef<Msg>, state: &mut Args) -> Result<(), ActorProcessingErr> {
+        state.run().await;
+        myself.stop(None);
+        Ok(())
+    }
+
+    async fn handle(&self, _: ActorRef<Msg>, msg: Msg, _: &mut Args) -> Result<(), ActorProcessingErr> {
+        match msg {}
+    }
+}
+
+impl Args {
+    async fn run(&self) {
+        let Args { trace, shared } = self;
+        let id = trace.captured.id;
+        if let Some(finished) = self.finalize() {
+            match self.append(&finished).await {
+                Ok(appended) => self.write_media(&finished, appended),
+                Err(AppendFailed) => shared.counters.dropped(DropCause::JsonlFail),
+            }
+        } else {
+            shared.counters.filtered.increment();
+        }
+        shared.held.release(id);
+    }
+
+    /// The line and its row; `None` if a filter wants the trace gone.
+    fn finalize(&self) -> Option<Arc<Finished>> {
+        let Args { trace, shared } = self;
+        let began = std::time::Instant::now();
+        let is_first_try = trace.tries.fetch_add(1, Ordering::Relaxed) == 0;
+        shared.counters.timings.drain_ms.record(began.saturating_duration_since(trace.captured.handed_over));
+        let exchange = trace.captured.exchange();
+        let path = exchange.target.split('?').next().unwrap_or_default();
+        if shared.path_filter.matches(path) {
+            return None;
+        }
+        #[cfg(test)]
+        crate::faults::strike("finalizer");
+        let mut finished = if is_first_try {
+            finalize(&exchange, &shared.settings)
+        } else {
+            shared.counters.finalized_raw.increment();
+            finalize_raw(&exchange, &shared.settings)
+        };
+        if !shared.saves_media.load(Ordering::Relaxed) {
+            finished.attachments.clear();
+        }
+        finished.row.media_count = finished.attachments.len() as u32;
+        shared.counters.timings.parse_ms.record(began.elapsed());
+        let row = &finished.row;
+        let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);
+        if shared.slow_trace.is_some_and(|threshold| duration >= threshold) {
+            shared.counters.slow_traces.increment();
+            tracing::warn!(trace = %row.id, path = row.path, status = row.status, ?duration, "slow trace");
+        }
+        Some(Arc::new(finished))
+    }
+
+    /// Sees the line into its file. A writer that crashed, or is not there yet, is asked again for as long as
+    /// it takes; a disk that refuses is not.
+    async fn append(&self, finished: &Arc<Finished>) -> Result<Appended, AppendFailed> {
+        let Args { trace, shared } = self;
+        let mut pause = FIRST_PAUSE;
+        let mut refused = 0;
+        loop {
+            let (trace_again, finished) = (trace.clone(), finished.clone());
+            let asked = shared.writers.ask(|reply| writers::Msg::Append { trace: trace_again, finished, reply }).await;
+            match asked {
+                Ok(Ok(appended)) => return Ok(appended),
+                _ if trace.is_written() => return Ok(Appended { bucket: None }),
+                Ok(Err(AppendFailed)) => {
+                    refused += 1;
+                    if refused >= APPEND_TRIES {
+                        return Err(AppendFailed);
+                    }
+                }
+                // Nobody there, or it crashed with the line in its mailbox.
+                Err(_) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Attachments come after the line is safe, and never harm it.
+    fn write_media(&self, finished: &Finished, appended: Appended) {
+        let Some(bucket) = appended.bucket else { return };
+        if finished.attachments.is_empty() {
+            return;
+        }
+        let id = finished.row.id;
+        let folder = self.shared.layout.media(bucket, id);
+        let written = match media::write(&folder, &finished.attachments) {
+            Ok(written) => written,
+            Err(error) => {
+                tracing::warn!(trace = %id, %error, "attachments could not be written");
+                0
+            }
+        };
+        self.shared.counters.total_media_files.add(u64::from(written));
+        if written != finished.row.media_count {
+            // The row said what was meant to be there. A lost correction comes back with a rebuild.
+            let _ = self.shared.index.cast(index::Msg::MediaCount { id, count: written });
+        }
+    }
+}

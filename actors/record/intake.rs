@@ -1,0 +1,107 @@
+//! Where lanes leave what they captured.
+//!
+//! A queue without locks and a flag: a lane pushes and, only if the recording side sleeps, wakes it.
+//! What is in here survives the crash of any actor, for no mailbox holds it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam_queue::SegQueue;
+
+use super::captured::{Block, Captured, SpoolFile};
+
+/// A block that should move to disk.
+pub(crate) struct SpillOrder {
+    /// The block.
+    pub(crate) block: Arc<Block>,
+    /// Its capture's file.
+    pub(crate) file: Arc<SpoolFile>,
+}
+
+/// A queue whose consumer sleeps when it is empty.
+pub(crate) struct Queue<T> {
+    items: SegQueue<T>,
+    count: AtomicUsize,
+    high_water: AtomicUsize,
+    is_asleep: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl<T> Queue<T> {
+    /// An empty queue; `wake` tells the consumer that it should look.
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Queue<T> {
+        Queue {
+            items: SegQueue::new(),
+            count: AtomicUsize::new(0),
+            high_water: AtomicUsize::new(0),
+            is_asleep: AtomicBool::new(true),
+            wake: Box::new(wake),
+        }
+    }
+
+    /// Leaves an item.
+    pub(crate) fn push(&self, item: T) {
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        self.high_water.fetch_max(count, Ordering::Relaxed);
+        self.items.push(item);
+        // Sequentially consistent with `sleep`: either this sees the flag, or `sleep` sees the item.
+        if self.is_asleep.swap(false, Ordering::SeqCst) {
+            (self.wake)();
+        }
+    }
+
+    /// Takes the oldest item.
+    pub(crate) fn pop(&self) -> Option<T> {
+        let item = self.items.pop();
+        if item.is_some() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        item
+    }
+
+    /// The consumer is about to sleep; `false` if something came in and it must look again.
+    pub(crate) fn sleep(&self) -> bool {
+        self.is_asleep.store(true, Ordering::SeqCst);
+        self.items.is_empty() || !self.is_asleep.swap(false, Ordering::SeqCst)
+    }
+
+    /// Items waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The most items that ever waited.
+    pub(crate) fn high_water(&self) -> usize {
+        self.high_water.load(Ordering::Relaxed)
+    }
+}
+
+/// The two queues between the lanes and the recording side.
+pub(crate) struct Intake {
+    /// Ended exchanges.
+    pub(crate) ended: Queue<Captured>,
+    /// Blocks to move to disk.
+    pub(crate) spills: Queue<SpillOrder>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_consumer_is_woken_once_per_sleep() {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let seen = wakes.clone();
+        let queue = Queue::new(move || {
+            seen.fetch_add(1, Ordering::Relaxed);
+        });
+        queue.push(1);
+        queue.push(2);
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert!(!queue.sleep(), "there is something to do");
+        assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some(1), Some(2), None));
+        assert!(queue.sleep());
+        queue.push(3);
+        assert_eq!((wakes.load(Ordering::Relaxed), queue.len(), queue.high_water()), (2, 1, 2));
+    }
+}

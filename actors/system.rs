@@ -1,0 +1,374 @@
+//! The composition root: what runs on which runtime, in which order it starts, and the supervision table.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use api_log::config::{Config, ListenAddress, ListenHost};
+use api_log::counters::Counters;
+use api_log::ids::TraceIds;
+use api_log::store::data_dir;
+use api_log::store::layout::Layout;
+use api_log::store::lease::Leases;
+use api_log::store::token::{self, TokenError};
+use api_log::trace::FinalizeSettings;
+use api_log::wire::decode::Limits as DecodeLimits;
+use hyper::header::HeaderValue;
+use rustls::pki_types::ServerName;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::api;
+use crate::kit::{Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs};
+use crate::proxy::listener::{self, Front};
+use crate::proxy::{self, LaneHandle, Limits, Order, Recorder, Settings, Target};
+use crate::record::finalizer::Shared;
+use crate::record::{Held, Intake, Memory, Queue, finalizers, index, spool, writers};
+
+/// Threads of the recording runtime. Parsing and disks never run on a lane.
+const RECORDING_THREADS: usize = 2;
+/// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
+const MOST_WAITING: usize = 65_536;
+/// How long the parts behind the listener may take to finish when the recorder ends.
+const DRAIN_GRACE: Duration = Duration::from_secs(20);
+
+/// Why the recorder does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// A listener's address is taken, or not ours.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// The address asked for.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The data dir cannot be made.
+    #[error(transparent)]
+    DataDir(#[from] data_dir::DataDirError),
+    /// No token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// TLS towards the upstream cannot be set up.
+    #[error("cannot verify TLS of {upstream}: {reason}")]
+    Tls {
+        /// The upstream.
+        upstream: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// A thread or runtime cannot be made.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
+    /// A supervised part did not start.
+    #[error("cannot start: {0}")]
+    Supervision(#[from] ractor::SpawnErr),
+}
+
+/// A running recorder.
+pub(crate) struct System {
+    root: Root,
+    lanes: Arc<Vec<LaneHandle>>,
+    recording: Runtime,
+    grace: Duration,
+    /// Where clients connect.
+    pub(crate) proxy_address: SocketAddr,
+    /// Where the read API is.
+    pub(crate) api_address: SocketAddr,
+    /// The process's counters.
+    pub(crate) counters: Arc<Counters>,
+    /// The addresses of what tests strike.
+    #[cfg(test)]
+    pub(crate) slots: Slots,
+}
+
+/// The addresses that outlive restarts.
+#[derive(Clone, Default)]
+pub(crate) struct Slots {
+    pub(crate) index: Slot<index::Msg>,
+    pub(crate) writers: Slot<writers::Msg>,
+    pub(crate) spool: Slot<spool::Msg>,
+    pub(crate) finalizers: Slot<finalizers::Msg>,
+    pub(crate) api: Slot<api::Msg>,
+    pub(crate) listener: Slot<listener::Msg>,
+}
+
+impl System {
+    /// Starts everything. Sockets come first: who cannot have them touches nothing else.
+    ///
+    /// # Errors
+    /// [`StartError`]; what had been started is ended again.
+    pub(crate) async fn start(config: &Config) -> Result<System, StartError> {
+        let proxy_socket = bind("proxy.listen", &config.proxy.listen)?;
+        let api_socket = bind("api.listen", &config.api.listen)?;
+        let proxy_address = proxy_socket.local_addr()?;
+        let api_address = api_socket.local_addr()?;
+        let layout = Layout::new(&config.storage.data_dir);
+        for warning in data_dir::create(&layout)? {
+            tracing::warn!("{warning}");
+        }
+        let token = token::read_or_create(&layout.token())?;
+        tell_about_token(&layout, &token);
+        let recording = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(RECORDING_THREADS)
+            .thread_name("recording")
+            .enable_all()
+            .build()?;
+
+        let slots = Slots::default();
+        let registry = Registry::new();
+        let counters = Arc::new(Counters::default());
+        let memory = Memory::new(config.capture.memory_bytes);
+        let intake = Arc::new(Intake { ended: queue_to(&slots.finalizers, || finalizers::Msg::Wake), spills: queue_to(&slots.spool, || spool::Msg::Wake) });
+        let shared = Arc::new(Shared {
+            held: Held::default(),
+            writers: slots.writers.clone(),
+            index: slots.index.clone(),
+            settings: FinalizeSettings {
+                limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
+                trusted_proxies: config.proxy.trusted_proxies.clone(),
+                extracts_media: true,
+            },
+            saves_media: AtomicBool::new(config.media.save_attachments),
+            path_filter: config.plugins.path_filter.clone(),
+            counters: counters.clone(),
+            layout: layout.clone(),
+            slow_trace: config.timeouts.slow_trace,
+        });
+        let recorder = Arc::new(Recorder {
+            intake: intake.clone(),
+            memory: memory.clone(),
+            counters: counters.clone(),
+            ids: TraceIds::new(rand::random()),
+            tmp: layout.tmp(),
+            max_body_bytes: config.storage.max_body_bytes,
+            spill_bytes: config.capture.spill_bytes,
+            max_waiting: MOST_WAITING,
+            upstream: config.proxy.upstream.text.clone(),
+        });
+        let lanes = Arc::new(start_lanes(config, recorder)?);
+        let front = Arc::new(Front {
+            socket: proxy_socket,
+            lanes: lanes.clone(),
+            max_connections: config.proxy.max_connections,
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            accept_errors: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+        });
+        let api = api::Args {
+            socket: Arc::new(api_socket),
+            state: Arc::new(api::State::new(api::Parts {
+                token,
+                layout: layout.clone(),
+                counters: counters.clone(),
+                registry: registry.clone(),
+                memory,
+                intake: intake.clone(),
+                shared: shared.clone(),
+                front: front.clone(),
+                index: slots.index.clone(),
+            })),
+        };
+        let parts = Parts { slots: slots.clone(), registry, counters: counters.clone(), layout, intake, shared, front, api, most: config.storage.writer_chan_size, grace: config.shutdown.grace };
+        let root = Root::start(parts.table(recording.handle())).await?;
+        Ok(System {
+            root,
+            lanes,
+            recording,
+            grace: config.shutdown.grace,
+            proxy_address,
+            api_address,
+            counters,
+            #[cfg(test)]
+            slots,
+        })
+    }
+
+    /// Waits until the system ends by itself, because something failed too often.
+    pub(crate) async fn ended(&mut self) -> EndedUnasked {
+        self.root.ended().await
+    }
+
+    /// Ends in order: listeners, exchanges under way, captures, lines, rows. Whatever is not done at the end of
+    /// the grace is cut, and recorded as such.
+    pub(crate) async fn drain(self) -> bool {
+        let System { root, lanes, recording, grace, .. } = self;
+        let drained = root.drain(grace + 3 * DRAIN_GRACE).await;
+        if let Err(error) = &drained {
+            tracing::error!("{error}");
+        }
+        // Connections without an actor have heard of nothing yet.
+        lanes.iter().for_each(|lane| lane.order(Order::Cut));
+        let ended = tokio::task::spawn_blocking(move || {
+            if let Some(lanes) = Arc::into_inner(lanes) {
+                lanes.into_iter().for_each(LaneHandle::join);
+            }
+            recording.shutdown_timeout(Duration::from_secs(1));
+        });
+        ended.await.is_ok() && drained.is_ok()
+    }
+}
+
+/// What the table's rows are made from, again at each restart.
+struct Parts {
+    slots: Slots,
+    registry: Registry,
+    counters: Arc<Counters>,
+    layout: Layout,
+    intake: Arc<Intake>,
+    shared: Arc<Shared>,
+    front: Arc<Front>,
+    api: api::Args,
+    most: usize,
+    grace: Duration,
+}
+
+impl Parts {
+    /// The supervision table, read top to bottom: started in this order, drained in reverse.
+    fn table(self, recording: &Handle) -> Plan {
+        let Parts { slots, registry, counters, layout, intake, shared, front, api, most, grace } = self;
+        let index = {
+            let args = index::Args { layout: layout.clone(), counters: counters.clone(), health: registry.child("index") };
+            Child::actor("index", &slots.index, move || (index::Index, args.clone()))
+        };
+        let writers = {
+            let args = writers::Args {
+                layout,
+                leases: Leases::default(),
+                index: slots.index.clone(),
+                counters: counters.clone(),
+                nursery: registry.nursery("writers"),
+                grace: DRAIN_GRACE,
+            };
+            Child::actor("writers", &slots.writers, move || (writers::Writers, args.clone()))
+        };
+        let spool = {
+            let args = spool::Args { intake: intake.clone(), counters, health: registry.child("spool") };
+            Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()))
+        };
+        let finalizers = {
+            let args = finalizers::Args { intake, shared, most, health: registry.child("finalizers"), nursery: registry.nursery("finalizers"), grace: DRAIN_GRACE };
+            Child::actor("finalizers", &slots.finalizers, move || (finalizers::Finalizers, args.clone()))
+        };
+        let api = Child::actor("api", &slots.api, move || (api::Server, api.clone()));
+        let listener = {
+            let args = listener::Args { front, grace, health: registry.child("listener"), connections: registry.nursery("connections") };
+            Child::actor("listener", &slots.listener, move || (listener::Listener, args.clone()))
+        };
+        let watchdog = {
+            let args = WatchdogArgs { registry: registry.clone(), period: Duration::from_secs(5), patience: Duration::from_secs(60) };
+            Child::actor("watchdog", &Slot::new(), move || (Watchdog, args.clone()))
+        };
+        Plan {
+            patience: Patience {
+                restarts: 20,
+                within: Duration::from_secs(60),
+                first_delay: Duration::from_millis(10),
+                longest_delay: Duration::from_secs(5),
+            },
+            registry,
+            children: vec![
+                index.on(recording.clone()).with_grace(DRAIN_GRACE),
+                writers.on(recording.clone()).with_grace(DRAIN_GRACE),
+                spool.on(recording.clone()),
+                finalizers.on(recording.clone()).with_grace(DRAIN_GRACE),
+                api,
+                listener.with_grace(grace + Duration::from_secs(5)),
+                watchdog,
+            ],
+        }
+    }
+}
+
+/// A queue whose push wakes the actor in `slot`.
+fn queue_to<T, M: ractor::Message>(slot: &Slot<M>, wake: fn() -> M) -> Queue<T> {
+    let slot = slot.clone();
+    // Nobody there: the actor looks at its queue when it starts.
+    Queue::new(move || drop(slot.cast(wake())))
+}
+
+fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Vec<LaneHandle>, StartError> {
+    let upstream = &config.proxy.upstream;
+    let not_a_host = |_| StartError::Tls { upstream: upstream.text.clone(), reason: "not a host name".into() };
+    let tls = match upstream.https {
+        false => None,
+        true => Some((
+            proxy::tls_connector().map_err(|reason| StartError::Tls { upstream: upstream.text.clone(), reason })?,
+            ServerName::try_from(upstream.host.to_string()).map_err(not_a_host)?,
+        )),
+    };
+    let invalid = |_| StartError::Threads(std::io::Error::other("the upstream's authority is no header value"));
+    let plan = proxy::Plan {
+        settings: Arc::new(Settings {
+            host: HeaderValue::from_str(&upstream.authority).map_err(invalid)?,
+            authority: upstream
+                .authority
+                .parse()
+                .map_err(|_| StartError::Threads(std::io::Error::other("the upstream's authority cannot be parsed")))?,
+            prefix: upstream.path_prefix.to_string(),
+            preserve_host: config.proxy.preserve_host,
+            response_header: config.timeouts.response_header,
+        }),
+        target: Arc::new(Target {
+            host: upstream.host.to_string(),
+            port: upstream.port,
+            tls,
+            idle: config.proxy.upstream_idle,
+            max_header_bytes: config.proxy.max_header_bytes,
+        }),
+        recorder,
+        capture_filter: Arc::new(config.plugins.capture_filter.clone()),
+        is_capturing: config.capture.enabled,
+        limits: Limits {
+            read_header: config.timeouts.read_header,
+            idle: config.timeouts.idle,
+            stream_idle: config.timeouts.stream_idle,
+        },
+        max_header_bytes: config.proxy.max_header_bytes,
+    };
+    let count = match config.proxy.lanes {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        lanes => lanes as usize,
+    };
+    (0..count).map(|number| LaneHandle::start(number, plan.clone()).map_err(StartError::Threads)).collect()
+}
+
+fn bind(key: &'static str, address: &ListenAddress) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen { key, address: address.to_string(), source };
+    let socket = match &address.host {
+        // All interfaces of both families where the system has both.
+        ListenHost::Any => bind_to(SocketAddr::from(([0u16; 8], address.port)))
+            .or_else(|_| bind_to(SocketAddr::from(([0u8; 4], address.port)))),
+        ListenHost::Ip(host) => bind_to(SocketAddr::new(*host, address.port)),
+        ListenHost::Name(name) => std::net::ToSocketAddrs::to_socket_addrs(&(&**name, address.port))
+            .and_then(|mut found| found.next().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+            .and_then(bind_to),
+    };
+    socket.map_err(failed)
+}
+
+fn bind_to(address: SocketAddr) -> std::io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn tell_about_token(layout: &Layout, token: &token::Token) {
+    let path = layout.token();
+    if token.is_new {
+        tracing::info!(path = %path.display(), "the read API's token was made");
+    }
+    if token.is_exposed {
+        tracing::warn!(path = %path.display(), "other users can read the read API's token; use mode 600");
+    }
+}
