@@ -1,3 +1,9 @@
 //! The program: what runs, what it hears, who starts it again.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -1,1 +1,66 @@
-//! Configuration: defaults, YAML, environment, overrides.
+//! Configuration: built-in defaults, then the YAML file, then `APILOG_*` variables; the later wins.
+//!
+//! Everything known about a key stands in one row of the table in `keys.rs`: from it come the typed [`Config`], the
+//! reading and checking of file and environment, the variable names and the documented example file.
+
+mod address;
+mod complaint;
+mod cross_checks;
+mod environment;
+mod example;
+mod file;
+mod keys;
+mod kinds;
+mod lists;
+mod quantities;
+mod sources;
+mod suggestion;
+mod table;
+mod texts;
+mod yaml;
+
+use std::path::Path;
+
+pub use address::{ListenAddress, ListenHost, Upstream};
+pub use complaint::{Complaint, Complaints, Origin, Warning};
+pub use example::example;
+pub use keys::{
+    Api, Capture, Config, Diagnostics, Logging, Media, Plugins, Proxy, Retention, Shutdown, Storage, Timeouts, Viewer,
+    keys,
+};
+pub use kinds::Level;
+pub use sources::Sources;
+pub use table::{Key, Rules};
+pub use texts::Secret;
+
+impl Config {
+    /// Reads the defaults, the YAML file if there is one, and the `APILOG_*` ones of the variables given.
+    ///
+    /// # Errors
+    /// Every complaint at once: unreadable or malformed file, unknown keys, wrong types, values out of range.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Config, Vec<Warning>), Complaints> {
+        let mut sources = Sources::new();
+        if let Some(file) = file {
+            sources.add_file(file);
+        }
+        sources.add_environment(environment);
+        sources.into_config()
+    }
+}
+
+/// What the program does when nothing is configured.
+impl Default for Config {
+    #[expect(
+        clippy::expect_used,
+        reason = "the defaults are literals; a test shows that they are read without complaint"
+    )]
+    fn default() -> Config {
+        Sources::new().into_config().expect("the built-in defaults are valid").0
+    }
+}
+
+#[cfg(test)]
+mod tests;

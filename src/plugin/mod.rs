@@ -1,1 +1,3 @@
 //! Observers and mutators of traffic.
+
+pub mod path_patterns;

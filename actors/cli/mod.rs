@@ -1,0 +1,81 @@
+//! The command line: arguments to subcommand to exit code.
+
+mod args;
+mod demo;
+mod mock;
+mod serve;
+mod validate;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use api_log::config::Config;
+use args::{Args, Command};
+
+/// The configuration or the command line is wrong; nothing was started.
+const USAGE: u8 = 2;
+
+/// Does what the arguments (the program's own name first) say.
+/// Exit codes: 0 = done, 1 = it failed while running, 2 = wrong usage or configuration.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let args = match Args::parse(arguments) {
+        Ok(args) => args,
+        Err(exit) => return exit.show(),
+    };
+    match args.command.unwrap_or(Command::Serve) {
+        Command::Serve => match load(args.config.as_deref()) {
+            Ok(config) => serve::run(config),
+            Err(exit) => exit,
+        },
+        Command::Demo(demo) => demo::run(demo),
+        Command::Validate => match load(args.config.as_deref()) {
+            Ok(config) => validate::run(&config),
+            Err(exit) => exit,
+        },
+        Command::Mock(mock) => mock::run(mock),
+    }
+}
+
+/// Reads the configuration of file and environment. What is wrong or odd is told on standard error.
+fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
+    let mut variables = Vec::new();
+    let mut unreadable = false;
+    for (name, value) in std::env::vars_os() {
+        let (Ok(name), value) = (name.into_string(), value.into_string()) else { continue };
+        match value {
+            Ok(value) => variables.push((name, value)),
+            Err(_) if name.starts_with("APILOG_") => {
+                unreadable = true;
+                complain(format_args!("{name}: not UTF-8 text"));
+            }
+            Err(_) => {}
+        }
+    }
+    match Config::load(file, variables.into_iter()) {
+        Ok((config, warnings)) => {
+            for warning in warnings {
+                complain(format_args!("warning: {warning}"));
+            }
+            if unreadable { Err(ExitCode::from(USAGE)) } else { Ok(config) }
+        }
+        Err(complaints) => {
+            for line in complaints.to_string().lines() {
+                complain(line);
+            }
+            Err(ExitCode::from(USAGE))
+        }
+    }
+}
+
+/// One line on standard error, in the program's one style. A closed standard error is no reason to fail.
+fn complain(what: impl Display) {
+    let _ = writeln!(std::io::stderr(), "api-log: {what}");
+}
+
+/// Text on standard output; a reader that has gone is no reason to fail.
+fn say(text: impl Display) {
+    let _ = write!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,145 @@
+//! The table of keys: a row here is all that a new key needs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::address::{ListenAddress, Upstream};
+use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
+use super::lists::{Networks, Patterns};
+use super::sources::Reader;
+use super::table::{ANY, Key, configuration};
+use super::texts::{Digest, Folder, Mount, Optional, Secret, Text};
+use crate::plugin::path_patterns::PathPatterns;
+
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+/// The longest time-out: longer ones are mistakes, and far longer ones overflow clocks.
+const YEAR: i64 = 365 * DAY;
+const GIB: i64 = 1 << 30;
+const TIB: i64 = 1 << 40;
+
+configuration! {
+    /// The recording proxy: what clients talk to instead of the gateway.
+    proxy: Proxy {
+        /// Where clients connect.
+        listen: ListenAddress as ListenAddress = ":7861", ANY;
+        /// The gateway that every request is forwarded to. A path here stands before every request's path.
+        upstream: Upstream as Upstream = "http://localhost:7860", ANY;
+        /// Whose address headers (`X-Forwarded-For` and the like) are believed when the client's address is recorded.
+        trusted_proxies: Vec<IpNet> as Networks = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,fc00::/7,fe80::/10", ANY;
+        /// How long an unused connection to the gateway is kept. Must be less than the gateway's own limit, which is
+        /// 5 seconds for uvicorn.
+        upstream_idle: Duration as Span = "4s", ANY.range(0, YEAR);
+        /// Whether the gateway sees the client's `Host` instead of its own.
+        preserve_host: bool as Switch = "false", ANY;
+        /// How many client connections may be open at once; 0 = unlimited.
+        max_connections: u64 as Count<u64> = "0", ANY.range(0, 10_000_000);
+        /// How large a request's header block may be.
+        max_header_bytes: usize as Size<usize> = "256KiB", ANY.range(8 << 10, 64 << 20);
+        /// How many forwarding threads there are, each with its own connections to the gateway; 0 = one per core.
+        lanes: u64 as Count<u64> = "0", ANY.range(0, 1024);
+    }
+    /// The read API and the viewer.
+    api: Api {
+        /// Where the API and the viewer are served.
+        listen: ListenAddress as ListenAddress = ":7862", ANY;
+        /// How large an export may become; 0 = 2 GiB, negative = unlimited.
+        export_byte_hardcap: i64 as Size<i64> = "0", ANY;
+    }
+    /// Where traces are stored and how much of each.
+    storage: Storage {
+        /// The folder that holds everything recorded.
+        data_dir: PathBuf as Folder = "./data", ANY;
+        /// How much of a body is recorded, per direction. Forwarding is not limited.
+        max_body_bytes: u64 as Size<u64> = "32MiB", ANY.range(1, TIB);
+        /// How large a recorded body may become when it is decompressed; a larger one is recorded as it came.
+        max_decoded_bytes: u64 as Size<u64> = "64MiB", ANY.range(1, TIB);
+        /// How many chunks may wait for the temporary file, per direction.
+        capture_chan_size: usize as Count<usize> = "64", ANY.range(1, 1_000_000);
+        /// How many finished traces may wait to be written; beyond that traces are dropped and counted.
+        writer_chan_size: usize as Count<usize> = "1024", ANY.range(1, 10_000_000);
+    }
+    /// What is kept in memory while an exchange is under way.
+    capture: Capture {
+        /// Whether exchanges are recorded at all; false makes a plain proxy.
+        enabled: bool as Switch = "true", ANY;
+        /// How much memory all running captures may take together.
+        memory_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
+        /// How much of that one direction of one exchange may take before it moves to a temporary file.
+        spill_bytes: u64 as Size<u64> = "1MiB", ANY.range(4 << 10, GIB);
+    }
+    /// How long things may take.
+    timeouts: Timeouts {
+        /// How long a client may take to send a request's headers.
+        read_header: Duration as Span = "10s", ANY.seconds().range(1, YEAR);
+        /// How long a client's connection may stay open without a request.
+        idle: Duration as Span = "2m", ANY.seconds().range(1, YEAR);
+        /// How long an exchange may go without a byte in either direction while its answer is open.
+        stream_idle: Option<Duration> as OptionalSpan = "10m", ANY.seconds().range(1, YEAR);
+        /// How long the gateway may take to begin its answer once it has the whole request.
+        response_header: Option<Duration> as OptionalSpan = "off", ANY.range(1, YEAR);
+        /// Accepted for the sake of older files, and without effect.
+        req_body_capture: Duration as Span = "1m", ANY.seconds().range(0, YEAR);
+        /// From which duration on an exchange is logged as slow.
+        slow_trace: Option<Duration> as OptionalSpan = "30s", ANY.seconds().range(1, YEAR);
+    }
+    /// How the program ends.
+    shutdown: Shutdown {
+        /// How long exchanges under way may go on after SIGTERM or SIGINT.
+        grace: Duration as Span = "30s", ANY.seconds().range(0, DAY);
+    }
+    /// The program's own log, JSON lines on standard error.
+    logging: Logging {
+        /// The least important level that is logged.
+        level: Level as Level = "info", ANY;
+    }
+    /// What the program tells about itself.
+    diagnostics: Diagnostics {
+        /// How often all counters are logged.
+        snapshot_interval: Option<Duration> as OptionalSpan = "1m", ANY.seconds().range(1000, YEAR);
+    }
+    /// Images, audio and documents within bodies.
+    media: Media {
+        /// Whether they are also saved as files of their own. Can be changed at run time.
+        save_attachments: bool as Switch = "true", ANY;
+    }
+    /// Filters by request path, compared without the query: `/a/b` is that path, `/a/*` everything below.
+    plugins: Plugins {
+        /// Exchanges that are captured and then discarded, counted as filtered.
+        path_filter: PathPatterns as Patterns, at "plugins.path_filter.patterns" = "", ANY;
+        /// Exchanges that are forwarded without being captured.
+        capture_filter: PathPatterns as Patterns, at "plugins.capture_filter.patterns" = "", ANY;
+    }
+    /// When recorded days are deleted: never, unless a limit is set. Can be changed at run time.
+    retention: Retention {
+        /// How much all days together may take; 0 = no limit.
+        max_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
+        /// How old a day may become.
+        max_age: Option<Duration> as OptionalSpan = "off", ANY.range(1, 100 * YEAR);
+        /// From how many percent of `max_bytes` on a warning is logged.
+        warn_at_percent: u64 as Count<u64> = "80", ANY.range(1, 100);
+    }
+    /// The web viewer that the API's listener serves.
+    viewer: Viewer {
+        /// Whether it is served.
+        enabled: bool as Switch = "true", ANY;
+        /// The repository whose releases hold it, as OWNER/NAME; empty = the one built in.
+        repo: Option<String> as Optional<Text> = "", ANY;
+        /// The release; empty = the one built in.
+        version: Option<String> as Optional<Text> = "", ANY;
+        /// The digest that the release's archive must have; empty = the one built in.
+        sha256: Option<String> as Optional<Digest> = "", ANY;
+        /// A folder to serve instead of a release.
+        local_path: Option<PathBuf> as Optional<Folder> = "", ANY;
+        /// Where fetched releases are kept; empty = `viewer-cache` in the data folder.
+        cache_dir: Option<PathBuf> as Optional<Folder> = "", ANY;
+        /// Where it stands on the API's listener. The viewer works below one segment only.
+        public_path: String as Mount = "/viewer", ANY;
+        /// The service that is asked for releases; empty = GitHub's.
+        releases_api_base: Option<Upstream> as Optional<Upstream> = "", ANY;
+        /// The token that is sent to that service.
+        releases_auth_token: Option<Secret> as Optional<Secret> = "", ANY.secret();
+    }
+}

@@ -1,0 +1,133 @@
+//! The shipped binary's command line from outside: output, exit codes, complaints.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it, as it should")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn api_log(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_api-log"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("APILOG_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).envs(variables.iter().copied()).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn in_folder(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+#[test]
+fn the_version_is_told_with_one_dash_or_two() {
+    for flag in ["--version", "-version", "-V"] {
+        let output = api_log(&[flag], &[]);
+        assert_eq!(stdout(&output), concat!("api-log ", env!("CARGO_PKG_VERSION"), "\n"));
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn help_fits_a_screen() {
+    for arguments in [&["--help"][..], &["-h"], &["-help"], &["demo", "--help"], &["mock", "--help"]] {
+        let output = api_log(arguments, &[]);
+        assert_eq!(output.status.code(), Some(0));
+        let help = stdout(&output);
+        assert!(help.lines().count() <= 24, "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    }
+}
+
+#[test]
+fn validate_tells_what_the_configuration_comes_to() {
+    let (_folder, path) = in_folder("proxy:\n  upstream: https://gateway.example/v9\nstorage:\n  data_dir: /var/x\n");
+    for arguments in [&["validate", "--config", &path][..], &["-config", &path, "validate"]] {
+        let output = api_log(arguments, &[("APILOG_PROXY_LISTEN", "127.0.0.1:0")]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(
+            stdout(&output),
+            "ok\nupstream  https://gateway.example/v9\nproxy     127.0.0.1:0\napi       :7862\ndata dir  /var/x\n"
+        );
+        assert_eq!(stderr(&output), "");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_2_and_every_complaint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    let data_dir = folder.path().join("data");
+    let text = format!("proxy:\n  listn: x\nstorage:\n  data_dir: {}\n  writer_chan_size: 0\n", data_dir.display());
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap();
+    for arguments in [&["validate", "-config", path][..], &["-config", path], &["serve", "--config", path]] {
+        let output = api_log(arguments, &[("APILOG_LOGGING_LEVEL", "loud")]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(stdout(&output), "");
+        let lines: Vec<_> = stderr(&output).lines().collect();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(lines[0], format!("api-log: {path}:2:3: proxy.listn: unknown key (did you mean proxy.listen?)"));
+        assert!(
+            lines[1].starts_with(&format!("api-log: {path}:5:21: storage.writer_chan_size: \"0\" is out of range"))
+        );
+        assert!(lines[2].starts_with("api-log: APILOG_LOGGING_LEVEL: \"loud\" is not a log level"));
+    }
+    assert!(!data_dir.exists(), "nothing may be started");
+}
+
+#[test]
+fn a_missing_file_ends_with_2() {
+    let output = api_log(&["-config=/nowhere/config.yaml"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).starts_with("api-log: /nowhere/config.yaml: cannot read: "));
+}
+
+#[test]
+fn wrong_usage_ends_with_2_in_the_same_style() {
+    for arguments in [&["--bogus"][..], &["-bogus"], &["bogus"], &["--config"], &["mock", "--listen", "7860"]] {
+        let output = api_log(arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).starts_with("api-log: "), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_a_warning() {
+    let output = api_log(&["validate"], &[("APILOG_PROXY_UPSTREEM", "http://a")]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        stderr(&output),
+        "api-log: warning: APILOG_PROXY_UPSTREEM: no such setting, ignored (did you mean APILOG_PROXY_UPSTREAM?)\n"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_text_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_api-log"));
+    let value = std::ffi::OsStr::from_bytes(b"/d\xff");
+    let output = command.arg("validate").env("APILOG_STORAGE_DATA_DIR", value).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stderr(&output), "api-log: APILOG_STORAGE_DATA_DIR: not UTF-8 text\n");
+}
+
+#[test]
+fn the_example_file_is_valid() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/api-log.example.yaml");
+    let output = api_log(&["validate", "--config", path.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
