@@ -1,5 +1,7 @@
 //! The line of every body form and every ending, and its row: pinned, and the same when read back.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure is the test's result")]
+
 use std::io::Write;
 
 use api_log::exchange::{End, Exchange};

@@ -218,3 +218,90 @@ fn early_end(codings: &[Coding]) -> String {
     let names: Vec<&str> = codings.iter().map(|coding| coding.name()).collect();
     format!("{}: the stream ends early", names.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The form of an answer, in brief.
+    fn answer(media_type: &str, bytes: &[u8], is_whole: bool, protocol: Protocol) -> String {
+        let mut headers = Headers::new();
+        headers.push("content-type", media_type.as_bytes());
+        let marks = vec![Mark { offset: 0, at_us: 1 }];
+        let recording = Recording { bytes: bytes.to_vec(), marks, wire_bytes: bytes.len() as u64, is_cut: false };
+        let body = Body::of(&recording, &headers, Limits::default(), is_whole);
+        brief(&body.response_form(&headers, protocol))
+    }
+
+    fn request(media_type: &str, bytes: &[u8]) -> String {
+        let mut headers = Headers::new();
+        headers.push("Content-Type", media_type.as_bytes());
+        let recording = Recording { bytes: bytes.to_vec(), ..Recording::default() };
+        brief(&Body::of(&recording, &headers, Limits::default(), true).request_form(&headers))
+    }
+
+    fn brief(form: &Form<'_>) -> String {
+        match form {
+            Form::Empty => "empty".into(),
+            Form::EmptyStream => "empty stream".into(),
+            Form::Json(text) => format!("json {text}"),
+            Form::Events(streamed) => {
+                let data: Vec<&str> = streamed.events.iter().map(|it| it.data.as_deref().unwrap_or("-")).collect();
+                format!("events {} {} {}", data.join("|"), streamed.saw_done, streamed.is_closed_array)
+            }
+            Form::Raw { bytes, problem } => format!("raw {} {}", bytes.len(), problem.as_deref().unwrap_or("-")),
+        }
+    }
+
+    #[test]
+    fn the_content_type_tells_and_the_bytes_have_the_last_word() {
+        let cases: [(&str, &[u8], &str); 15] = [
+            ("application/json", b" {} ", "json {}"),
+            ("application/json; charset", b"1", "json 1"),
+            ("APPLICATION/problem+JSON;x=\"y", b"{}", "json {}"),
+            ("text/json, text/json", b"{}", "json {}"),
+            ("application/json", b"data: 1\n\n", "events 1 false false"),
+            ("application/json", b"<html>", "raw 6 invalid JSON: expected value at line 1 column 1"),
+            ("text/event-stream", b"{\"error\":1}", "json {\"error\":1}"),
+            ("Text/Event-Stream;charset=utf-8", b"data: [DONE]", "events  true false"),
+            ("text/event-stream", b"\xff", "raw 1 sse: invalid utf-8 sequence of 1 bytes from index 0"),
+            ("text/event-stream", b"", "empty stream"),
+            ("", b"data: 1\n\n", "events 1 false false"),
+            ("text/plain", b"\xef\xbb\xbf[1]", "json [1]"),
+            ("text/plain", b"id: yaml", "raw 8 -"),
+            ("text/html", b"<p>", "raw 3 -"),
+            ("application/x-ndjson", b"{}\n{}", "raw 5 -"),
+        ];
+        for (media_type, bytes, expected) in cases {
+            let found = answer(media_type, bytes, true, Protocol::Chat);
+            assert_eq!(found, expected, "{media_type} {}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn requests_are_json_under_any_type_and_never_events() {
+        assert_eq!(request("application/x-www-form-urlencoded", b"{\"a\":1}"), "json {\"a\":1}");
+        assert_eq!(request("", b"a=1"), "raw 3 -");
+        assert_eq!(request("", b"{a=1}"), "raw 5 -");
+        assert_eq!(request("text/event-stream", b"data: 1\n\n"), "raw 9 -");
+        assert_eq!(request("application/json", b""), "empty");
+        assert!(request("application/json", b"{").starts_with("raw 1 invalid JSON: "));
+    }
+
+    #[test]
+    fn an_array_stream_is_its_elements_even_if_cut() {
+        let json = "application/json; charset=UTF-8";
+        let whole = "[{\"a\":1}\n,\r\n{\"b\":\"é\"}\n]";
+        assert_eq!(answer(json, whole.as_bytes(), true, Protocol::Gemini), "events {\"a\":1}|{\"b\":\"é\"} false true");
+        let cut = &whole.as_bytes()[..whole.len() - 5];
+        assert_eq!(answer(json, cut, false, Protocol::Gemini), "events {\"a\":1}|{\"b\":\" false false");
+        assert_eq!(answer(json, whole.as_bytes(), true, Protocol::Unknown), format!("json {whole}"));
+        assert!(answer(json, b"[1}", true, Protocol::Gemini).starts_with("raw 3 invalid JSON"));
+    }
+
+    #[test]
+    fn half_a_character_is_no_fault_where_the_stream_broke_off() {
+        assert_eq!(answer("text/event-stream", b"data: \xc3", false, Protocol::Chat), "events  false false");
+        assert!(answer("text/event-stream", b"data: \xc3", true, Protocol::Chat).starts_with("raw 7 sse: "));
+    }
+}

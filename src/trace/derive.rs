@@ -129,3 +129,68 @@ impl<'l> Payload<'l> {
         EventView { name, data }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::Headers;
+
+    fn ended(end: End, answer: Answer<'_>, saw_terminator: bool) -> (End, bool) {
+        let facts = Facts {
+            id: TraceId::from_bytes([0; 16]),
+            ts_start: UnixMillis(0),
+            ts_end: UnixMillis(1),
+            client: String::new(),
+            upstream: String::new(),
+            end,
+            disconnected: end.is_disconnected(),
+            truncated_req: false,
+            truncated_resp: false,
+            key: KeyHash::NONE,
+            ttfb_ms: None,
+            first_event_ms: None,
+            req_bytes: None,
+            resp_bytes: None,
+            tags: Vec::new(),
+            saw_done: false,
+            saw_terminator,
+        };
+        let headers = Headers::new();
+        let view = TraceView {
+            method: "POST",
+            target: "/",
+            status: Some(200),
+            request_headers: &headers,
+            response_headers: &headers,
+            request_json: None,
+            answer,
+        };
+        let row = derive(facts, Protocol::Unknown, &view).row;
+        (row.end, row.disconnected)
+    }
+
+    #[test]
+    fn a_client_that_leaves_after_the_terminator_had_all() {
+        assert_eq!(ended(End::ClientGone, Answer::Events(&[]), true), (End::Complete, false));
+        assert_eq!(ended(End::ClientGone, Answer::Events(&[]), false), (End::ClientGone, true));
+        assert_eq!(ended(End::ClientGone, Answer::Json("{}"), false), (End::ClientGone, true));
+        for end in End::ALL.into_iter().filter(|&end| end != End::ClientGone) {
+            assert_eq!(ended(end, Answer::Events(&[]), true), (end, end.is_disconnected()));
+        }
+    }
+
+    #[test]
+    fn a_payload_is_what_its_text_on_the_line_says() {
+        let shown = |data| match Payload::of(data) {
+            Payload::None => "none".to_owned(),
+            Payload::Json(text) => format!("json {text}"),
+            Payload::Text(text) => format!("text {text}"),
+        };
+        assert_eq!(shown("null"), "none");
+        assert_eq!(shown("{}"), "json {}");
+        assert_eq!(shown("12"), "json 12");
+        assert_eq!(shown("\"a b\""), "text a b");
+        assert_eq!(shown("\"a\\n\\u00e9\""), "text a\né");
+        assert_eq!(shown("\"\\ud800\""), "text \"\\ud800\"");
+    }
+}
