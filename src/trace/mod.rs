@@ -1,6 +1,6 @@
 //! A trace as recorded: an exchange and what it says.
 //!
-//! [`finalize`] turns an exchange into its line and its row; [`view`] is what the extractors look at. A view is
+//! [`finalize()`] turns an exchange into its line and its row; [`view`] is what the extractors look at. A view is
 //! made from a fresh line or from one read back, by the same functions, so that both give the same [`Row`].
 
 pub mod view;
