@@ -1,9 +1,15 @@
 //! A trace as recorded: an exchange and what it says.
 //!
-//! [`view`] is what the extractors look at; it is made from a fresh exchange or from a line read back,
-//! so that both give the same [`Row`].
+//! [`finalize()`] turns an exchange into its line and its row; [`view`] is what the extractors look at. A view is
+//! made from a fresh line or from one read back, by the same functions, so that both give the same [`Row`].
 
-mod row;
 pub mod view;
 
+mod body;
+pub(crate) mod derive;
+mod finalize;
+mod row;
+mod write;
+
+pub use finalize::{FinalizeSettings, Finished, finalize, finalize_raw};
 pub use row::{Row, Usage};

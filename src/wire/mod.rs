@@ -1,1 +1,5 @@
 //! What stands on the wire: codings, event streams, JSON text and WebSocket frames.
+
+pub mod decode;
+pub mod json;
+pub mod sse;

@@ -1,0 +1,183 @@
+//! What finalizing costs: its parts, and whole exchanges, beside a `serde_json::Value` round trip of the same bytes.
+
+#![expect(clippy::unwrap_used, reason = "a failure ends the bench")]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::io::Write as _;
+
+use api_log::exchange::{End, Exchange};
+use api_log::headers::Headers;
+use api_log::ids::{TraceId, UnixMillis};
+use api_log::jsonl::line::read_row;
+use api_log::recording::{Mark, Recording};
+use api_log::trace::{FinalizeSettings, finalize};
+use api_log::wire::decode::{Limits, codings, decode};
+use api_log::wire::{json, sse};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+/// An agent's request of so many turns, about 5 KB each.
+fn agent_request(turns: usize) -> String {
+    let mut text = String::from(
+        r#"{"model":"m-large","stream":true,"max_tokens":32000,"system":"You are an agent.","messages":["#,
+    );
+    for turn in 0..turns {
+        let comma = if turn == 0 { "" } else { "," };
+        let role = if turn % 2 == 0 { "user" } else { "assistant" };
+        write!(text, r#"{comma}{{"role":"{role}","content":[{{"type":"text","text":""#).unwrap();
+        for line in 0..90 {
+            write!(text, r#"{turn}:{line}  let value = map.get(\"key\").unwrap_or(&0); // naïve\n"#).unwrap();
+        }
+        text.push_str(r#"","cache_control":{"type":"ephemeral"}}]}"#);
+    }
+    text.push_str("]}");
+    text
+}
+
+/// A chat stream of so many events of about 200 bytes.
+fn event_stream(events: usize) -> String {
+    let mut text = String::new();
+    for number in 0..events {
+        write!(text, "data: {{\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1779877425,\"model\":\"m-large\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" word{number}\"}},\"finish_reason\":null}}]}}\n\n").unwrap();
+    }
+    text + "data: [DONE]\n\n"
+}
+
+fn recording(bytes: Vec<u8>, chunk: usize) -> Recording {
+    let marks = (0..bytes.len()).step_by(chunk).map(|at| Mark { offset: at as u64, at_us: at as u64 }).collect();
+    Recording { wire_bytes: bytes.len() as u64, bytes, marks, is_cut: false }
+}
+
+fn exchange(target: &str, request: String, response_type: &str, response: String) -> Exchange {
+    let mut request_headers = Headers::new();
+    for (name, value) in [
+        ("Content-Type", "application/json"),
+        ("Authorization", "Bearer sk-0123456789abcdef0123456789abcdef"),
+        ("User-Agent", "OpenAI/Python 2.1.0"),
+        ("Accept", "application/json"),
+        ("x-stainless-lang", "python"),
+        ("x-stainless-package-version", "2.1.0"),
+        ("Accept-Encoding", "gzip, deflate"),
+    ] {
+        request_headers.push(name, value.as_bytes());
+    }
+    let mut response_headers = Headers::new();
+    response_headers.push("content-type", response_type.as_bytes());
+    response_headers.push("date", b"Wed, 27 May 2026 10:23:45 GMT");
+    Exchange {
+        id: TraceId::from_bytes([1; 16]),
+        ts_start: UnixMillis(1_779_877_425_007),
+        ts_end: UnixMillis(1_779_877_426_000),
+        peer: "192.0.2.1:5000".parse().unwrap(),
+        method: "POST".into(),
+        target: target.into(),
+        upstream: "http://gw:4000".into(),
+        status: Some(200),
+        request_headers,
+        response_headers,
+        request_trailers: Headers::new(),
+        response_trailers: Headers::new(),
+        request: recording(request.into_bytes(), 1 << 16),
+        response: recording(response.into_bytes(), 700),
+        end: End::Complete,
+        ttfb_ms: Some(29),
+        error: None,
+    }
+}
+
+/// The way not taken: every JSON text becomes a tree and is written anew.
+fn value_round_trip(text: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(text).unwrap().to_string()
+}
+
+fn wire(criterion: &mut Criterion) {
+    let request = agent_request(400);
+    let stream = event_stream(5_000);
+    let bytes = |it: &str| Throughput::Bytes(it.len() as u64);
+
+    let mut group = criterion.benchmark_group("sse");
+    group.throughput(bytes(&stream));
+    group.bench_function("split", |bench| bench.iter(|| sse::parse(black_box(&stream)).events.len()));
+    group.bench_function("split_in_pieces", |bench| {
+        bench.iter(|| {
+            let mut splitter = sse::Splitter::new();
+            let mut events = Vec::new();
+            black_box(&stream).as_bytes().chunks(700).for_each(|piece| splitter.push(piece, &mut events));
+            events.len()
+        });
+    });
+    group.bench_function("split_and_value_round_trip", |bench| {
+        bench.iter(|| {
+            let events = sse::parse(black_box(&stream)).events;
+            events.iter().filter_map(|it| it.data.as_deref()).map(|data| value_round_trip(data).len()).sum::<usize>()
+        });
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("json");
+    group.throughput(bytes(&request));
+    group.bench_function("check_and_embed", |bench| {
+        bench.iter(|| {
+            let mut out = Vec::new();
+            json::embed(&mut out, json::value(black_box(&request)).unwrap());
+            out
+        });
+    });
+    group.bench_function("value_round_trip", |bench| bench.iter(|| value_round_trip(black_box(&request))));
+    group.finish();
+
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(bytes(&stream));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(stream.as_bytes()).unwrap();
+    let mut brotli = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
+    brotli.write_all(stream.as_bytes()).unwrap();
+    for (name, coded) in [
+        ("gzip", gzip.finish().unwrap()),
+        ("br", brotli.into_inner()),
+        ("zstd", zstd::encode_all(stream.as_bytes(), 3).unwrap()),
+    ] {
+        let body = recording(coded, 700);
+        let codings = codings([name.as_bytes()].into_iter()).unwrap();
+        group.bench_function(name, |bench| {
+            bench.iter(|| decode(black_box(&body), &codings, Limits::default()).unwrap().bytes.len());
+        });
+    }
+    group.finish();
+}
+
+fn whole(criterion: &mut Criterion) {
+    let settings = FinalizeSettings::default();
+    let mut group = criterion.benchmark_group("finalize");
+    let answer = r#"{"id":"msg_1","type":"message","role":"assistant","model":"m-large","content":[{"type":"text","text":"Done."}],"stop_reason":"end_turn","usage":{"input_tokens":9,"output_tokens":3}}"#;
+    for turns in [10, 100, 400, 1000] {
+        let request = agent_request(turns);
+        group.throughput(Throughput::Bytes((request.len() + answer.len()) as u64));
+        group.bench_with_input(BenchmarkId::new("value_round_trip", turns), &request, |bench, request| {
+            bench.iter(|| value_round_trip(black_box(request)));
+        });
+        let it = exchange("/v1/messages", request, "application/json", answer.into());
+        group.bench_with_input(BenchmarkId::new("agent_turns", turns), &it, |bench, it| {
+            bench.iter(|| finalize(black_box(it), &settings));
+        });
+        let line = finalize(&it, &settings).line;
+        group.bench_with_input(BenchmarkId::new("read_row_turns", turns), &line, |bench, line| {
+            bench.iter(|| read_row(black_box(line)).unwrap());
+        });
+    }
+
+    let ask = r#"{"model":"m-1","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hello there"}],"stream":false}"#;
+    let reply = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1779877425,"model":"m-1","choices":[{"index":0,"message":{"role":"assistant","content":"Hi."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}"#;
+    let small = exchange("/v1/chat/completions", ask.into(), "application/json", reply.into());
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("small_chat", |bench| bench.iter(|| finalize(black_box(&small), &settings)));
+    group.bench_function("small_chat_value_round_trip", |bench| {
+        bench.iter(|| (value_round_trip(black_box(ask)), value_round_trip(black_box(reply))));
+    });
+    let streamed = exchange("/v1/chat/completions", ask.into(), "text/event-stream", event_stream(50));
+    group.bench_function("chat_stream_of_50", |bench| bench.iter(|| finalize(black_box(&streamed), &settings)));
+    group.finish();
+}
+
+criterion_group!(benches, wire, whole);
+criterion_main!(benches);
