@@ -16,6 +16,9 @@
 //! | place | where a line stands: segment, offset and length |
 //! | lease | the right to use a bucket's files; shared by users, exclusive to delete |
 //! | frame | one WebSocket frame; an SSE stream has *events* |
+//! | socket | an upgraded connection; it is recorded by turns or in parts |
+//! | turn | one request and its answer on a socket that carries many |
+//! | part | a stretch of a socket without turns |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
 pub mod ids;
@@ -30,6 +33,8 @@ pub mod client;
 pub mod project;
 pub mod protocol;
 pub mod session;
+
+pub mod socket;
 
 pub mod trace;
 
