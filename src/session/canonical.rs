@@ -209,10 +209,10 @@ impl Canonical {
     }
 
     fn value_ended(&mut self) {
-        if let Some(Frame { kind: FrameKind::Object { value, .. }, .. }) = self.frames.last_mut() {
-            if value.take().is_some() {
-                self.member_ended();
-            }
+        if let Some(Frame { kind: FrameKind::Object { value, .. }, .. }) = self.frames.last_mut()
+            && value.take().is_some()
+        {
+            self.member_ended();
         }
     }
 

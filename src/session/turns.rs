@@ -117,10 +117,9 @@ impl Rolling {
     }
 
     fn end_run(&mut self, run: Option<(usize, reply::Spoken)>) {
-        if let Some((start, spoken)) = run {
-            if let Some(reply) = self.replies.get_mut(start) {
-                *reply = spoken.fingerprint();
-            }
+        let Some((start, spoken)) = run else { return };
+        if let Some(reply) = self.replies.get_mut(start) {
+            *reply = spoken.fingerprint();
         }
     }
 
