@@ -1,8 +1,21 @@
 //! The program: what runs, what it hears, who starts it again.
 
+mod api;
 mod cli;
+#[cfg(test)]
+mod faults;
+mod kit;
+mod log;
+mod mock;
+mod proxy;
+mod record;
+mod system;
 
 use std::process::ExitCode;
+
+/// Nearly as fast as the fastest on the lanes, and far leaner under many streams (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     cli::run(std::env::args_os())

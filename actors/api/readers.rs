@@ -1,0 +1,65 @@
+//! Read-only connections to the index, each with a thread of its own.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use api_log::index::schema::{self, OpenError};
+use parking_lot::Mutex;
+use tokio_rusqlite::Connection;
+
+/// Queries at once.
+const CONNECTIONS: usize = 4;
+
+/// A few connections, opened when first needed and again after an error.
+pub(crate) struct Readers {
+    path: PathBuf,
+    connections: [Mutex<Option<Connection>>; CONNECTIONS],
+    next: AtomicUsize,
+}
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The index cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The query failed.
+    #[error("index query: {0}")]
+    Query(rusqlite::Error),
+    /// The connection's thread has ended.
+    #[error("the index connection has closed")]
+    Closed,
+}
+
+impl Readers {
+    /// Readers of the index at `path`.
+    pub(crate) fn new(path: PathBuf) -> Readers {
+        Readers { path, connections: Default::default(), next: AtomicUsize::new(0) }
+    }
+
+    /// Runs a query on one of the connections.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let slot = &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS];
+        let open = slot.lock().clone();
+        let connection = match open {
+            Some(connection) => connection,
+            None => {
+                let path = self.path.clone();
+                let opened = tokio::task::spawn_blocking(move || schema::open_reader(&path));
+                let connection = Connection::from(opened.await.map_err(|_| ReadError::Closed)??);
+                slot.lock().insert(connection).clone()
+            }
+        };
+        connection.call(query).await.map_err(|error| {
+            // The file may have been replaced under the connection: the next query opens anew.
+            *slot.lock() = None;
+            match error {
+                tokio_rusqlite::Error::Error(error) => ReadError::Query(error),
+                _ => ReadError::Closed,
+            }
+        })
+    }
+}
