@@ -1,0 +1,44 @@
+//! Supervision on ractor: what starts actors, ends them, bounds them and shows how they fare.
+//!
+//! It knows nothing of exchanges and traces. Read in this order:
+//!
+//! | part | what it is for |
+//! |---|---|
+//! | [`Supervisor`], [`Child`], [`Patience`] | a table of children: started in order, drained in reverse, started again one for one |
+//! | [`Root`] | the whole tree, as the process holds it |
+//! | [`Nursery`] | short-lived children under an actor: bounded, counted, never started again |
+//! | [`Slot`] | an address that outlives restarts |
+//! | [`Budget`], [`Permit`] | the bound that ractor's mailboxes lack |
+//! | [`beside`] | a task that lives and dies with its actor |
+//! | [`Registry`], [`ChildHealth`] | what can be read of all this without asking an actor |
+//! | [`Watchdog`] | kills what hangs |
+//!
+//! Facts about ractor 0.16 that this stands on: a mailbox is unbounded and is lost with its actor; `drain` goes
+//! behind the queued messages while `stop` overtakes them; `post_stop` runs after these two only; a parent that ends
+//! kills the children it left; a kill takes effect where the actor next awaits; a failed start is an error to
+//! whoever spawned and never an event.
+
+mod beside;
+mod budget;
+mod child;
+mod ending;
+mod nursery;
+mod probe;
+mod root;
+mod slot;
+mod supervisor;
+mod watchdog;
+
+pub(crate) use self::beside::{beside, beside_local};
+pub(crate) use self::budget::{Budget, BudgetReport, Permit};
+pub(crate) use self::child::{Child, Restart, spawn_on};
+pub(crate) use self::ending::Ending;
+pub(crate) use self::nursery::{Ended, NotStarted, Nursery, NurseryHealth, NurseryReport};
+pub(crate) use self::probe::{ChildHealth, ChildReport, ChildState, LastError, Pending, Registry};
+pub(crate) use self::root::Root;
+pub(crate) use self::slot::{NoAnswer, NobodyThere, Slot};
+pub(crate) use self::supervisor::{Patience, Plan, Supervisor};
+pub(crate) use self::watchdog::{Watchdog, WatchdogArgs};
+
+#[cfg(test)]
+mod tests;

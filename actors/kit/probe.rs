@@ -1,0 +1,326 @@
+//! How each child fares, readable by anyone without asking an actor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use api_log::ids::UnixMillis;
+use parking_lot::Mutex;
+use ractor::{ActorCell, ActorId};
+use serde::{Serialize, Serializer};
+
+use super::{Budget, BudgetReport, NurseryHealth, NurseryReport};
+
+/// What stage a child is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ChildState {
+    /// Its first start, or a further one, is under way.
+    Starting,
+    /// It takes messages.
+    Running,
+    /// It failed, or ended though it should not have, and waits to be started again.
+    BackingOff,
+    /// It finishes what it has been sent.
+    Stopping,
+    /// It ended as it should.
+    Stopped,
+    /// It failed and will not be started again.
+    Failed,
+}
+
+/// A failure and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LastError {
+    /// What it said.
+    pub message: String,
+    /// When.
+    #[serde(serialize_with = "as_text")]
+    pub at: UnixMillis,
+}
+
+/// One supervised child's health: its supervisor writes state, whoever sends to it writes the queue.
+pub(crate) struct ChildHealth {
+    name: Arc<str>,
+    queue_depth: AtomicU64,
+    queue_high_water: AtomicU64,
+    progress: AtomicU64,
+    told: Mutex<Told>,
+}
+
+/// What its supervisor and the watchdog told.
+struct Told {
+    state: ChildState,
+    since: UnixMillis,
+    restarts: u64,
+    last_error: Option<LastError>,
+    hung_since: Option<UnixMillis>,
+    /// Who to kill, and why it was killed if it was.
+    cell: Option<ActorCell>,
+    killed_for: Option<String>,
+}
+
+/// A piece of work that waits for a child or is under way in it. Made by the sender and carried in the message, or
+/// made in a handler; when it is dropped, done or lost, the child has made progress.
+pub(crate) struct Pending(Arc<ChildHealth>);
+
+/// What the watchdog compares from look to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sample {
+    pub(super) actor: ActorId,
+    pub(super) progress: u64,
+    pub(super) waiting: u64,
+}
+
+/// One child in a [`Report`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ChildReport {
+    /// Its name.
+    pub name: String,
+    /// Its stage.
+    pub state: ChildState,
+    /// Since when it is at that stage.
+    #[serde(serialize_with = "as_text")]
+    pub since: UnixMillis,
+    /// How often it was started again since the program began.
+    pub restarts: u64,
+    /// Its last failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+    /// Since when it blocks so that not even a kill reaches it.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_if_any")]
+    pub hung_since: Option<UnixMillis>,
+    /// Work that waits or is under way.
+    pub queue_depth: u64,
+    /// The most that ever was.
+    pub queue_high_water: u64,
+    /// Work done since the program began.
+    pub progress: u64,
+}
+
+/// Everything that runs under supervision, in the order it was named first.
+#[derive(Clone, Default)]
+pub(crate) struct Registry(Arc<Mutex<Entries>>);
+
+#[derive(Default)]
+struct Entries {
+    children: Vec<Arc<ChildHealth>>,
+    nurseries: Vec<Arc<NurseryHealth>>,
+    budgets: Vec<(Arc<str>, Budget)>,
+}
+
+/// A [`Registry`] as it stood at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// The supervised children.
+    pub children: Vec<ChildReport>,
+    /// The nurseries.
+    pub nurseries: Vec<NurseryReport>,
+    /// The budgets.
+    pub budgets: Vec<NamedBudget>,
+}
+
+/// One budget in a [`Report`].
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct NamedBudget {
+    /// Its name.
+    pub name: String,
+    /// How it stands.
+    #[serde(flatten)]
+    pub budget: BudgetReport,
+}
+
+impl Registry {
+    /// An empty one.
+    pub(crate) fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// The health of the child of that name, made when it is named first. The same across restarts.
+    pub(crate) fn child(&self, name: &str) -> Arc<ChildHealth> {
+        let mut entries = self.0.lock();
+        if let Some(known) = entries.children.iter().find(|it| &*it.name == name) {
+            return known.clone();
+        }
+        let health = Arc::new(ChildHealth::new(name.into()));
+        entries.children.push(health.clone());
+        health
+    }
+
+    /// The health of the nursery of that name, made when it is named first.
+    pub(crate) fn nursery(&self, name: &str) -> Arc<NurseryHealth> {
+        let mut entries = self.0.lock();
+        if let Some(known) = entries.nurseries.iter().find(|it| it.name() == name) {
+            return known.clone();
+        }
+        let health = Arc::new(NurseryHealth::new(name.into()));
+        entries.nurseries.push(health.clone());
+        health
+    }
+
+    /// Shows a budget under that name, in place of one that was shown so before.
+    pub(crate) fn show(&self, name: &str, budget: &Budget) {
+        let mut entries = self.0.lock();
+        entries.budgets.retain(|(it, _)| &**it != name);
+        entries.budgets.push((name.into(), budget.clone()));
+    }
+
+    /// Everything as it stands. The figures of one child belong together only roughly.
+    pub(crate) fn snapshot(&self) -> Report {
+        let entries = self.0.lock();
+        Report {
+            children: entries.children.iter().map(|it| it.report()).collect(),
+            nurseries: entries.nurseries.iter().map(|it| it.report()).collect(),
+            budgets: entries
+                .budgets
+                .iter()
+                .map(|(name, it)| NamedBudget { name: name.to_string(), budget: it.report() })
+                .collect(),
+        }
+    }
+
+    pub(super) fn children(&self) -> Vec<Arc<ChildHealth>> {
+        self.0.lock().children.clone()
+    }
+}
+
+impl ChildReport {
+    /// What is wrong with it, if anything is; `since` (or `hung_since`) says for how long.
+    pub(crate) fn trouble(&self) -> Option<(&'static str, UnixMillis)> {
+        match (self.hung_since, self.state) {
+            (Some(since), _) => Some(("hung", since)),
+            (None, ChildState::BackingOff) => Some(("backing_off", self.since)),
+            (None, ChildState::Failed) => Some(("failed", self.since)),
+            (None, ChildState::Starting | ChildState::Running | ChildState::Stopping | ChildState::Stopped) => None,
+        }
+    }
+}
+
+impl ChildHealth {
+    fn new(name: Arc<str>) -> ChildHealth {
+        ChildHealth {
+            name,
+            queue_depth: AtomicU64::new(0),
+            queue_high_water: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
+            told: Mutex::new(Told {
+                state: ChildState::Starting,
+                since: UnixMillis::now(),
+                restarts: 0,
+                last_error: None,
+                hung_since: None,
+                cell: None,
+                killed_for: None,
+            }),
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Work begins to wait for the child, or begins in it. From here to the drop of the last such piece the watchdog
+    /// expects progress.
+    pub(crate) fn begin(self: &Arc<ChildHealth>) -> Pending {
+        let depth = self.queue_depth.fetch_add(1, Ordering::Relaxed) + 1;
+        self.queue_high_water.fetch_max(depth, Ordering::Relaxed);
+        Pending(self.clone())
+    }
+
+    /// A long piece of work got on: tells the watchdog that this is not a hang.
+    pub(crate) fn progressed(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How it stands.
+    pub(crate) fn report(&self) -> ChildReport {
+        let told = self.told.lock();
+        ChildReport {
+            name: self.name.to_string(),
+            state: told.state,
+            since: told.since,
+            restarts: told.restarts,
+            last_error: told.last_error.clone(),
+            hung_since: told.hung_since,
+            queue_depth: self.queue_depth.load(Ordering::Relaxed),
+            queue_high_water: self.queue_high_water.load(Ordering::Relaxed),
+            progress: self.progress.load(Ordering::Relaxed),
+        }
+    }
+
+    /// It is at this stage from now on; ended stages forget the actor.
+    pub(super) fn enter(&self, state: ChildState) {
+        let mut told = self.told.lock();
+        (told.state, told.since) = (state, UnixMillis::now());
+        if !matches!(state, ChildState::Running | ChildState::Stopping) {
+            (told.cell, told.hung_since, told.killed_for) = (None, None, None);
+        }
+    }
+
+    pub(super) fn running(&self, cell: ActorCell) {
+        self.enter(ChildState::Running);
+        self.told.lock().cell = Some(cell);
+    }
+
+    pub(super) fn starts_again(&self) {
+        self.enter(ChildState::Starting);
+        self.told.lock().restarts += 1;
+    }
+
+    /// Notes a failure, with the watchdog's reason where it had one; gives back the whole text.
+    pub(super) fn failed(&self, reason: &str) -> String {
+        let mut told = self.told.lock();
+        let message = match told.killed_for.take() {
+            Some(why) => format!("{reason}: {why}"),
+            None => reason.to_owned(),
+        };
+        told.last_error = Some(LastError { message: message.clone(), at: UnixMillis::now() });
+        message
+    }
+
+    pub(super) fn sample(&self) -> Option<Sample> {
+        let actor = self.told.lock().cell.as_ref()?.get_id();
+        Some(Sample {
+            actor,
+            progress: self.progress.load(Ordering::Relaxed),
+            waiting: self.queue_depth.load(Ordering::Relaxed),
+        })
+    }
+
+    pub(super) fn kill(&self, why: String) {
+        let mut told = self.told.lock();
+        if let Some(cell) = &told.cell {
+            cell.kill();
+            told.killed_for = Some(why);
+        }
+    }
+
+    /// Marks it hung from now on, or not hung; `true` if that is news.
+    pub(super) fn set_hung(&self, hung: bool) -> bool {
+        let mut told = self.told.lock();
+        if told.hung_since.is_some() == hung {
+            return false;
+        }
+        told.hung_since = hung.then(UnixMillis::now);
+        true
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.progress.fetch_add(1, Ordering::Relaxed);
+        self.0.queue_depth.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A time as the API writes it.
+pub(super) fn as_text<S: Serializer>(at: &UnixMillis, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
+fn as_text_if_any<S: Serializer>(at: &Option<UnixMillis>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => as_text(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}

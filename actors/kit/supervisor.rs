@@ -1,0 +1,285 @@
+//! The supervisor: starts a table of children in order, starts them again when they fail, drains them in reverse.
+//!
+//! It owns its children and promises that none outlives it. Its own crash costs all of them; its supervisor, or the
+//! service manager above the process, starts the whole table again.
+//!
+//! The strategy is always one-for-one. Dependence is expressed by order and by [`Slot`](super::Slot)s, never by ending
+//! siblings. A supervisor under a supervisor needs no protocol: draining it ends in its `post_stop`, which drains its
+//! children.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent};
+use tokio::time::{Instant, timeout};
+use tracing::{error, info, warn};
+
+use super::ending::{Drained, drain_or_kill, panic_text};
+use super::{Child, ChildHealth, ChildState, Ending, Registry, Restart};
+
+/// The actor over a table of children.
+#[derive(Default)]
+pub(crate) struct Supervisor {
+    /// Why it gave up, for who holds the root of the tree and has no events.
+    pub(super) gave_up: Arc<OnceLock<String>>,
+}
+
+/// How many restarts a supervisor bears before it fails itself, and how it spaces them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// So many restarts, of all children together …
+    pub restarts: usize,
+    /// … within this time are borne; the next one is not.
+    pub within: Duration,
+    /// The delay before a restart when there was none recently; doubled for each recent one …
+    pub first_delay: Duration,
+    /// … up to this.
+    pub longest_delay: Duration,
+}
+
+/// A supervisor's table.
+pub(crate) struct Plan {
+    /// When it gives up.
+    pub patience: Patience,
+    /// Where its children's health is shown.
+    pub registry: Registry,
+    /// The children, in the order of their start.
+    pub children: Vec<Child>,
+}
+
+/// A child could not be started, so the ones above it in the table were drained.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start {child}: {reason}")]
+pub(crate) struct StartFailed {
+    /// The child's name.
+    pub child: Arc<str>,
+    /// Why not.
+    pub reason: String,
+}
+
+/// A supervisor's patience has ended; its children have been drained.
+#[derive(Debug, thiserror::Error)]
+#[error("{child} ended once too often ({restarts} restarts within {within:?}), the last time: {reason}")]
+pub(crate) struct GaveUp {
+    /// The child that ended last.
+    pub child: Arc<str>,
+    /// The restarts that were borne.
+    pub restarts: usize,
+    /// Within which time.
+    pub within: Duration,
+    /// How it ended.
+    pub reason: String,
+}
+
+/// The delay of the child in this row is over.
+pub(crate) struct StartAgain(usize);
+
+/// The table, and what runs of it.
+pub(crate) struct State {
+    patience: Patience,
+    rows: Vec<Row>,
+    /// When children were started again, oldest first; what is older than the patience's time is forgotten.
+    recent: VecDeque<Instant>,
+}
+
+struct Row {
+    child: Child,
+    health: Arc<ChildHealth>,
+    running: Option<ActorCell>,
+}
+
+impl Default for Patience {
+    /// Five restarts within a minute, 100 ms apart and then doubling up to 10 s.
+    fn default() -> Patience {
+        Patience {
+            restarts: 5,
+            within: Duration::from_secs(60),
+            first_delay: Duration::from_millis(100),
+            longest_delay: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Actor for Supervisor {
+    type Msg = StartAgain;
+    type State = State;
+    type Arguments = Plan;
+
+    async fn pre_start(&self, myself: ActorRef<StartAgain>, plan: Plan) -> Result<State, ActorProcessingErr> {
+        let mut state = State::new(plan);
+        for row in 0..state.rows.len() {
+            if let Err(reason) = state.rows[row].start(&myself).await {
+                let child = state.rows[row].child.name.clone();
+                state.drain().await;
+                state.rows[row].health.enter(ChildState::Failed);
+                return Err(StartFailed { child, reason }.into());
+            }
+        }
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<StartAgain>,
+        StartAgain(row): StartAgain,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if is_ending(&myself) {
+            return Ok(());
+        }
+        state.rows[row].health.starts_again();
+        // Ractor sends no event for a failed start.
+        match state.rows[row].start(&myself).await {
+            Ok(()) => Ok(()),
+            Err(reason) => self.ended(&myself, state, row, Ending::Failed(reason)).await,
+        }
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<StartAgain>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some((cell, ending)) = Ending::of(event) else { return Ok(()) };
+        match state.rows.iter().position(|row| row.running.as_ref() == Some(&cell)) {
+            Some(row) => self.ended(&myself, state, row, ending).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ractor kills what a stopped parent leaves behind, so nothing may be left.
+    async fn post_stop(&self, _: ActorRef<StartAgain>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.drain().await;
+        Ok(())
+    }
+}
+
+impl Supervisor {
+    /// A child has ended, or could not be started again: it gets another start, a rest, or the supervisor fails.
+    async fn ended(
+        &self,
+        myself: &ActorRef<StartAgain>,
+        state: &mut State,
+        row: usize,
+        ending: Ending,
+    ) -> Result<(), ActorProcessingErr> {
+        let failed = state.rows[row].ended(&ending);
+        if !state.rows[row].is_wanted_again(&ending) || is_ending(myself) {
+            state.rows[row].health.enter(if failed.is_some() { ChildState::Failed } else { ChildState::Stopped });
+            return Ok(());
+        }
+        if let Some(delay) = state.spend_a_restart() {
+            state.rows[row].health.enter(ChildState::BackingOff);
+            myself.send_after(delay, move || StartAgain(row));
+            return Ok(());
+        }
+        let gave_up = GaveUp {
+            child: state.rows[row].child.name.clone(),
+            restarts: state.patience.restarts,
+            within: state.patience.within,
+            reason: failed.unwrap_or_else(|| "it stopped".to_owned()),
+        };
+        error!(error = %gave_up, "giving up");
+        // Only the root has a listener, and it gives up once.
+        let _ = self.gave_up.set(gave_up.to_string());
+        state.drain().await; // an actor that fails has no `post_stop`
+        state.rows[row].health.enter(ChildState::Failed);
+        Err(gave_up.into())
+    }
+}
+
+impl State {
+    fn new(plan: Plan) -> State {
+        let row = |child: Child| Row { health: plan.registry.child(&child.name), child, running: None };
+        State { patience: plan.patience, rows: plan.children.into_iter().map(row).collect(), recent: VecDeque::new() }
+    }
+
+    /// The delay before one more restart, unless patience has ended.
+    fn spend_a_restart(&mut self) -> Option<Duration> {
+        let (patience, now) = (self.patience, Instant::now());
+        while self.recent.front().is_some_and(|it| now.duration_since(*it) > patience.within) {
+            self.recent.pop_front();
+        }
+        if self.recent.len() >= patience.restarts {
+            return None;
+        }
+        let doublings = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
+        self.recent.push_back(now);
+        Some(patience.first_delay.saturating_mul(2_u32.saturating_pow(doublings)).min(patience.longest_delay))
+    }
+
+    /// Lets every child finish what it has been sent, the last row first.
+    async fn drain(&mut self) {
+        for row in self.rows.iter_mut().rev() {
+            row.drain().await;
+        }
+    }
+}
+
+impl Row {
+    /// Starts the child, within its time. Neither a hang nor a panic in its start harms the supervisor.
+    async fn start(&mut self, supervisor: &ActorRef<StartAgain>) -> Result<(), String> {
+        self.health.enter(ChildState::Starting);
+        let start = async { (self.child.start)(supervisor.get_cell()).await };
+        let started = match timeout(self.child.start_within, AssertUnwindSafe(start).catch_unwind()).await {
+            Ok(Ok(Ok(cell))) => Ok(cell),
+            Ok(Ok(Err(error))) => Err(error.to_string()),
+            Ok(Err(panic)) => Err(panic_text(&*panic).to_owned()),
+            Err(_) => Err(format!("its start took longer than {:?}", self.child.start_within)),
+        };
+        match started {
+            Ok(cell) => {
+                info!(child = &*self.child.name, "started");
+                self.health.running(cell.clone());
+                self.running = Some(cell);
+                Ok(())
+            }
+            Err(reason) => {
+                self.health.failed(&reason);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Notes the end; the text of the failure if it was one.
+    fn ended(&mut self, ending: &Ending) -> Option<String> {
+        self.running = None;
+        match ending {
+            Ending::Stopped => None,
+            Ending::Failed(reason) => {
+                let reason = self.health.failed(reason);
+                warn!(child = &*self.child.name, %reason, "child failed");
+                Some(reason)
+            }
+        }
+    }
+
+    fn is_wanted_again(&self, ending: &Ending) -> bool {
+        match self.child.restart {
+            Restart::Always => true,
+            Restart::OnFailure => matches!(ending, Ending::Failed(_)),
+            Restart::Never => false,
+        }
+    }
+
+    async fn drain(&mut self) {
+        if let Some(cell) = self.running.take() {
+            self.health.enter(ChildState::Stopping);
+            if drain_or_kill(&cell, self.child.grace).await == Drained::Killed {
+                let reason = self.health.failed(&format!("killed: not drained within {:?}", self.child.grace));
+                warn!(child = &*self.child.name, %reason, "child killed");
+            }
+        }
+        if !matches!(self.health.report().state, ChildState::Failed | ChildState::Stopped) {
+            self.health.enter(ChildState::Stopped);
+        }
+    }
+}
+
+fn is_ending(myself: &ActorRef<StartAgain>) -> bool {
+    myself.get_status() >= ActorStatus::Draining
+}
