@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 use super::{Plan, Slot, Supervisor};
 
 /// A start under way; its actor is linked to the supervisor when this is done.
-pub type Starting = Pin<Box<dyn Future<Output = Result<ActorCell, SpawnErr>> + Send>>;
+pub(crate) type Starting = Pin<Box<dyn Future<Output = Result<ActorCell, SpawnErr>> + Send>>;
 
 /// Whether a child that ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restart {
+pub(crate) enum Restart {
     /// Always: it is never meant to end.
     Always,
     /// After a failure only: it may end when its work is done.
@@ -26,7 +26,7 @@ pub enum Restart {
 }
 
 /// One row of a supervisor's table.
-pub struct Child {
+pub(crate) struct Child {
     /// Its name in health and log; one name, one child in the whole program.
     pub name: Arc<str>,
     /// Whether it is started again.
@@ -41,7 +41,10 @@ pub struct Child {
 
 impl Child {
     /// A child started by the function given: restarted always, 10 s to drain, 30 s to start.
-    pub fn new(name: impl Into<Arc<str>>, start: impl Fn(ActorCell) -> Starting + Send + Sync + 'static) -> Child {
+    pub(crate) fn new(
+        name: impl Into<Arc<str>>,
+        start: impl Fn(ActorCell) -> Starting + Send + Sync + 'static,
+    ) -> Child {
         Child {
             name: name.into(),
             restart: Restart::Always,
@@ -52,7 +55,7 @@ impl Child {
     }
 
     /// A child whose address stands in `slot` from each start on.
-    pub fn actor<A: Actor>(
+    pub(crate) fn actor<A: Actor>(
         name: impl Into<Arc<str>>,
         slot: &Slot<A::Msg>,
         make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
@@ -70,7 +73,11 @@ impl Child {
 
     /// A supervisor with a table of its own, made anew for each start. Its grace should be the sum of its children's;
     /// its start takes as long as theirs.
-    pub fn supervisor(name: impl Into<Arc<str>>, grace: Duration, plan: impl Fn() -> Plan + Send + Sync + 'static) -> Child {
+    pub(crate) fn supervisor(
+        name: impl Into<Arc<str>>,
+        grace: Duration,
+        plan: impl Fn() -> Plan + Send + Sync + 'static,
+    ) -> Child {
         let child = Child::new(name, move |supervisor| {
             let plan = plan();
             Box::pin(async move {
@@ -82,17 +89,17 @@ impl Child {
     }
 
     /// With this restart policy.
-    pub fn restarted(self, restart: Restart) -> Child {
+    pub(crate) fn restarted(self, restart: Restart) -> Child {
         Child { restart, ..self }
     }
 
     /// With this long to drain.
-    pub fn with_grace(self, grace: Duration) -> Child {
+    pub(crate) fn with_grace(self, grace: Duration) -> Child {
         Child { grace, ..self }
     }
 
     /// Runs on this runtime instead of its supervisor's.
-    pub fn on(self, runtime: Handle) -> Child {
+    pub(crate) fn on(self, runtime: Handle) -> Child {
         let here = self.start;
         let start = move |supervisor| -> Starting {
             Box::pin(start_elsewhere(runtime.clone(), here(supervisor), ActorCell::clone))
@@ -105,7 +112,7 @@ impl Child {
 ///
 /// # Errors
 /// Those of the start, or that the runtime has ended.
-pub async fn spawn_on<A: Actor>(
+pub(crate) async fn spawn_on<A: Actor>(
     runtime: &Handle,
     actor: A,
     args: A::Arguments,

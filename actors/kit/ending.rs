@@ -6,7 +6,7 @@ use ractor::{ActorCell, RactorErr, SupervisionEvent};
 
 /// How an actor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// It was asked to, or wanted to.
     Stopped,
     /// It returned an error, panicked, was killed, or a task beside it panicked.
@@ -31,7 +31,7 @@ const KILL_WAIT: Duration = Duration::from_secs(1);
 
 impl Ending {
     /// Which actor ended and how, if this event tells of an end.
-    pub fn of(event: SupervisionEvent) -> Option<(ActorCell, Ending)> {
+    pub(crate) fn of(event: SupervisionEvent) -> Option<(ActorCell, Ending)> {
         match event {
             SupervisionEvent::ActorFailed(cell, error) => Some((cell, Ending::Failed(error.to_string()))),
             SupervisionEvent::ActorTerminated(cell, _, reason) => Some((cell, Ending::of_reason(reason))),

@@ -29,16 +29,16 @@ mod slot;
 mod supervisor;
 mod watchdog;
 
-pub use self::beside::{Beside, beside, beside_local};
-pub use self::budget::{Budget, BudgetReport, Permit};
-pub use self::child::{Child, Restart, Starting, spawn_on};
-pub use self::ending::Ending;
-pub use self::nursery::{Ended, NotStarted, Nursery, NurseryHealth, NurseryReport};
-pub use self::probe::{ChildHealth, ChildReport, ChildState, LastError, Pending, Registry, Report};
-pub use self::root::{EndedUnasked, NotDrained, Root};
-pub use self::slot::{NoAnswer, NobodyThere, Slot};
-pub use self::supervisor::{GaveUp, Patience, Plan, StartFailed, Supervisor};
-pub use self::watchdog::{Watchdog, WatchdogArgs, WatchdogMsg};
+pub(crate) use self::beside::{beside, beside_local};
+pub(crate) use self::budget::{Budget, BudgetReport, Permit};
+pub(crate) use self::child::{Child, Restart, spawn_on};
+pub(crate) use self::ending::Ending;
+pub(crate) use self::nursery::{Ended, NotStarted, Nursery, NurseryHealth, NurseryReport};
+pub(crate) use self::probe::{ChildHealth, ChildReport, ChildState, LastError, Pending, Registry};
+pub(crate) use self::root::Root;
+pub(crate) use self::slot::{NoAnswer, NobodyThere, Slot};
+pub(crate) use self::supervisor::{Patience, Plan, Supervisor};
+pub(crate) use self::watchdog::{Watchdog, WatchdogArgs};
 
 #[cfg(test)]
 mod tests;

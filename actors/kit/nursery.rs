@@ -22,16 +22,24 @@ use super::{Ending, LastError};
 /// Children under one actor: at most so many, one per key, never started again.
 ///
 /// *Invariant:* whoever is here is linked to the owner and has not been told of as ended.
-pub struct Nursery<K, M> {
+pub(crate) struct Nursery<K, M> {
     limit: usize,
-    children: HashMap<K, ActorRef<M>>,
+    children: HashMap<K, Nursling<M>>,
     keys: HashMap<ActorId, K>,
     health: Arc<NurseryHealth>,
 }
 
+struct Nursling<M> {
+    actor: ActorRef<M>,
+    running: Running,
+}
+
+/// Counts a child as running until dropped, however the nursery loses it.
+struct Running(Arc<NurseryHealth>);
+
 /// News: a child of a nursery has ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended<K> {
+pub(crate) struct Ended<K> {
     /// Which.
     pub key: K,
     /// How.
@@ -40,7 +48,7 @@ pub struct Ended<K> {
 
 /// Why a child was not started.
 #[derive(Debug, thiserror::Error)]
-pub enum NotStarted {
+pub(crate) enum NotStarted {
     /// As many run as may.
     #[error("the nursery is full")]
     Full,
@@ -53,7 +61,7 @@ pub enum NotStarted {
 }
 
 /// A nursery's figures, readable by anyone.
-pub struct NurseryHealth {
+pub(crate) struct NurseryHealth {
     name: Arc<str>,
     limit: AtomicU64,
     running: AtomicU64,
@@ -66,9 +74,9 @@ pub struct NurseryHealth {
 
 /// A nursery as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NurseryReport {
+pub(crate) struct NurseryReport {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: String,
     /// How many may run.
     pub limit: u64,
     /// How many do.
@@ -88,34 +96,34 @@ pub struct NurseryReport {
 
 impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
     /// An empty one. What its predecessor, lost in a crash of the owner, left running has been killed by ractor.
-    pub fn new(limit: usize, health: Arc<NurseryHealth>) -> Nursery<K, M> {
+    pub(crate) fn new(limit: usize, health: Arc<NurseryHealth>) -> Nursery<K, M> {
         health.limit.store(limit as u64, Ordering::Relaxed);
         Nursery { limit, children: HashMap::new(), keys: HashMap::new(), health }
     }
 
     /// Whether a further child would be refused.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.children.len() >= self.limit
     }
 
     /// How many run.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.children.len()
     }
 
     /// Whether none runs.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.children.is_empty()
     }
 
     /// The child of this key, which may be about to end: a cast to it can come back.
-    pub fn get(&self, key: &K) -> Option<&ActorRef<M>> {
-        self.children.get(key)
+    pub(crate) fn get(&self, key: &K) -> Option<&ActorRef<M>> {
+        self.children.get(key).map(|it| &it.actor)
     }
 
     /// All children.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &ActorRef<M>)> {
-        self.children.iter()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &ActorRef<M>)> {
+        self.children.iter().map(|(key, it)| (key, &it.actor))
     }
 
     /// Starts a child by awaiting `start`, which is `spawn_linked` or [`spawn_on`](super::spawn_on) with the owner's cell.
@@ -123,7 +131,7 @@ impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
     /// # Errors
     /// [`NotStarted`]; where it is `Full` or `KeyInUse`, `start` is dropped unpolled with all it holds: who wants that
     /// back asks [`is_full`](Nursery::is_full) and [`get`](Nursery::get) first.
-    pub async fn start(
+    pub(crate) async fn start(
         &mut self,
         key: K,
         start: impl Future<Output = Result<(ActorRef<M>, JoinHandle<()>), SpawnErr>>,
@@ -135,18 +143,17 @@ impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
             self.health.refused.fetch_add(1, Ordering::Relaxed);
             return Err(NotStarted::Full);
         }
-        let (child, _) = start.await.inspect_err(|error| self.health.failed(error.to_string()))?;
-        self.health.started();
-        self.keys.insert(child.get_id(), key.clone());
-        Ok(self.children.entry(key).or_insert(child))
+        let (actor, _) = start.await.inspect_err(|error| self.health.failed(error.to_string()))?;
+        self.keys.insert(actor.get_id(), key.clone());
+        let nursling = Nursling { actor, running: Running::new(&self.health) };
+        Ok(&self.children.entry(key).or_insert(nursling).actor)
     }
 
     /// To be called from the owner's `handle_supervisor_evt`: the news, if the event tells of the end of a child here.
-    pub fn ended(&mut self, event: SupervisionEvent) -> Option<Ended<K>> {
+    pub(crate) fn ended(&mut self, event: SupervisionEvent) -> Option<Ended<K>> {
         let (cell, how) = Ending::of(event)?;
         let key = self.keys.remove(&cell.get_id())?;
         self.children.remove(&key);
-        self.health.ended();
         if let Ending::Failed(reason) = &how {
             self.health.failed(reason.clone());
         }
@@ -155,13 +162,13 @@ impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
 
     /// Lets all children finish what they have been sent, all at once, and kills those that take longer than the grace.
     /// There is no news of these ends; the number of the killed is given back.
-    pub async fn drain(&mut self, grace: Duration) -> usize {
+    pub(crate) async fn drain(&mut self, grace: Duration) -> usize {
         self.keys.clear();
-        let drained = join_all(self.children.drain().map(|(_, child)| {
+        let drained = join_all(self.children.drain().map(|(_, Nursling { actor, running })| {
             let health = &self.health;
             async move {
-                let drained = drain_or_kill(&child, grace).await;
-                health.ended();
+                let drained = drain_or_kill(&actor, grace).await;
+                drop(running);
                 if drained == Drained::Killed {
                     health.failed(format!("killed: not drained within {grace:?}"));
                 }
@@ -176,7 +183,6 @@ impl<K, M> Drop for Nursery<K, M> {
     /// Ractor kills the children of an owner that crashed.
     fn drop(&mut self) {
         for _ in 0..self.children.len() {
-            self.health.ended();
             self.health.failed("killed: its owner failed".to_owned());
         }
     }
@@ -197,14 +203,14 @@ impl NurseryHealth {
     }
 
     /// Its name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// How it stands.
-    pub fn report(&self) -> NurseryReport {
+    pub(crate) fn report(&self) -> NurseryReport {
         NurseryReport {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             limit: self.limit.load(Ordering::Relaxed),
             running: self.running.load(Ordering::Relaxed),
             high_water: self.high_water.load(Ordering::Relaxed),
@@ -215,18 +221,23 @@ impl NurseryHealth {
         }
     }
 
-    fn started(&self) {
-        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
-        self.high_water.fetch_max(running, Ordering::Relaxed);
-    }
-
-    fn ended(&self) {
-        self.running.fetch_sub(1, Ordering::Relaxed);
-        self.ended.fetch_add(1, Ordering::Relaxed);
-    }
-
     fn failed(&self, message: String) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         *self.last_error.lock() = Some(LastError { message, at: UnixMillis::now() });
+    }
+}
+
+impl Running {
+    fn new(health: &Arc<NurseryHealth>) -> Running {
+        let running = health.running.fetch_add(1, Ordering::Relaxed) + 1;
+        health.high_water.fetch_max(running, Ordering::Relaxed);
+        Running(health.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -13,7 +13,7 @@ use super::{Budget, BudgetReport, NurseryHealth, NurseryReport};
 /// What stage a child is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ChildState {
+pub(crate) enum ChildState {
     /// Its first start, or a further one, is under way.
     Starting,
     /// It takes messages.
@@ -30,7 +30,7 @@ pub enum ChildState {
 
 /// A failure and its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LastError {
+pub(crate) struct LastError {
     /// What it said.
     pub message: String,
     /// When.
@@ -39,7 +39,7 @@ pub struct LastError {
 }
 
 /// One supervised child's health: its supervisor writes state, whoever sends to it writes the queue.
-pub struct ChildHealth {
+pub(crate) struct ChildHealth {
     name: Arc<str>,
     queue_depth: AtomicU64,
     queue_high_water: AtomicU64,
@@ -61,7 +61,7 @@ struct Told {
 
 /// A piece of work that waits for a child or is under way in it. Made by the sender and carried in the message, or
 /// made in a handler; when it is dropped, done or lost, the child has made progress.
-pub struct Pending(Arc<ChildHealth>);
+pub(crate) struct Pending(Arc<ChildHealth>);
 
 /// What the watchdog compares from look to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,9 @@ pub(super) struct Sample {
 
 /// One child in a [`Report`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ChildReport {
+pub(crate) struct ChildReport {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: String,
     /// Its stage.
     pub state: ChildState,
     /// Since when it is at that stage.
@@ -99,7 +99,7 @@ pub struct ChildReport {
 
 /// Everything that runs under supervision, in the order it was named first.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<Mutex<Entries>>);
+pub(crate) struct Registry(Arc<Mutex<Entries>>);
 
 #[derive(Default)]
 struct Entries {
@@ -110,7 +110,7 @@ struct Entries {
 
 /// A [`Registry`] as it stood at one moment.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The supervised children.
     pub children: Vec<ChildReport>,
     /// The nurseries.
@@ -121,9 +121,9 @@ pub struct Report {
 
 /// One budget in a [`Report`].
 #[derive(Clone, Debug, Serialize)]
-pub struct NamedBudget {
+pub(crate) struct NamedBudget {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: String,
     /// How it stands.
     #[serde(flatten)]
     pub budget: BudgetReport,
@@ -131,12 +131,12 @@ pub struct NamedBudget {
 
 impl Registry {
     /// An empty one.
-    pub fn new() -> Registry {
+    pub(crate) fn new() -> Registry {
         Registry::default()
     }
 
     /// The health of the child of that name, made when it is named first. The same across restarts.
-    pub fn child(&self, name: &str) -> Arc<ChildHealth> {
+    pub(crate) fn child(&self, name: &str) -> Arc<ChildHealth> {
         let mut entries = self.0.lock();
         if let Some(known) = entries.children.iter().find(|it| &*it.name == name) {
             return known.clone();
@@ -147,7 +147,7 @@ impl Registry {
     }
 
     /// The health of the nursery of that name, made when it is named first.
-    pub fn nursery(&self, name: &str) -> Arc<NurseryHealth> {
+    pub(crate) fn nursery(&self, name: &str) -> Arc<NurseryHealth> {
         let mut entries = self.0.lock();
         if let Some(known) = entries.nurseries.iter().find(|it| it.name() == name) {
             return known.clone();
@@ -158,14 +158,14 @@ impl Registry {
     }
 
     /// Shows a budget under that name, in place of one that was shown so before.
-    pub fn show(&self, name: &str, budget: &Budget) {
+    pub(crate) fn show(&self, name: &str, budget: &Budget) {
         let mut entries = self.0.lock();
         entries.budgets.retain(|(it, _)| &**it != name);
         entries.budgets.push((name.into(), budget.clone()));
     }
 
     /// Everything as it stands. The figures of one child belong together only roughly.
-    pub fn snapshot(&self) -> Report {
+    pub(crate) fn snapshot(&self) -> Report {
         let entries = self.0.lock();
         Report {
             children: entries.children.iter().map(|it| it.report()).collect(),
@@ -173,7 +173,7 @@ impl Registry {
             budgets: entries
                 .budgets
                 .iter()
-                .map(|(name, it)| NamedBudget { name: name.clone(), budget: it.report() })
+                .map(|(name, it)| NamedBudget { name: name.to_string(), budget: it.report() })
                 .collect(),
         }
     }
@@ -185,7 +185,7 @@ impl Registry {
 
 impl ChildReport {
     /// What is wrong with it, if anything is; `since` (or `hung_since`) says for how long.
-    pub fn trouble(&self) -> Option<(&'static str, UnixMillis)> {
+    pub(crate) fn trouble(&self) -> Option<(&'static str, UnixMillis)> {
         match (self.hung_since, self.state) {
             (Some(since), _) => Some(("hung", since)),
             (None, ChildState::BackingOff) => Some(("backing_off", self.since)),
@@ -215,28 +215,28 @@ impl ChildHealth {
     }
 
     /// Its name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Work begins to wait for the child, or begins in it. From here to the drop of the last such piece the watchdog
     /// expects progress.
-    pub fn begin(self: &Arc<ChildHealth>) -> Pending {
+    pub(crate) fn begin(self: &Arc<ChildHealth>) -> Pending {
         let depth = self.queue_depth.fetch_add(1, Ordering::Relaxed) + 1;
         self.queue_high_water.fetch_max(depth, Ordering::Relaxed);
         Pending(self.clone())
     }
 
     /// A long piece of work got on: tells the watchdog that this is not a hang.
-    pub fn progressed(&self) {
+    pub(crate) fn progressed(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How it stands.
-    pub fn report(&self) -> ChildReport {
+    pub(crate) fn report(&self) -> ChildReport {
         let told = self.told.lock();
         ChildReport {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             state: told.state,
             since: told.since,
             restarts: told.restarts,

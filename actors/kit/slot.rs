@@ -9,16 +9,16 @@ use tokio::sync::{oneshot, watch};
 ///
 /// A message that is accepted may still be lost if the actor crashes before it handles it; what must not be lost is
 /// kept by its sender until it is acknowledged.
-pub struct Slot<M>(Arc<watch::Sender<Option<ActorRef<M>>>>);
+pub(crate) struct Slot<M>(Arc<watch::Sender<Option<ActorRef<M>>>>);
 
 /// Nobody took the message; here it is again.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody is there to take the message")]
-pub struct NobodyThere<M>(pub M);
+pub(crate) struct NobodyThere<M>(pub M);
 
 /// Why a question got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// Nobody was there to be asked.
     #[error("nobody is there to be asked")]
     NobodyThere,
@@ -41,12 +41,12 @@ impl<M: Message> Default for Slot<M> {
 
 impl<M: Message> Slot<M> {
     /// A slot with nobody in it yet.
-    pub fn new() -> Slot<M> {
+    pub(crate) fn new() -> Slot<M> {
         Slot(Arc::new(watch::Sender::new(None)))
     }
 
     /// Puts an actor here, in place of the one before.
-    pub fn fill(&self, actor: ActorRef<M>) {
+    pub(crate) fn fill(&self, actor: ActorRef<M>) {
         self.0.send_replace(Some(actor));
     }
 
@@ -54,13 +54,13 @@ impl<M: Message> Slot<M> {
     ///
     /// # Errors
     /// The message itself, if nobody is there or who is there has begun to end.
-    pub fn cast(&self, message: M) -> Result<(), NobodyThere<M>> {
+    pub(crate) fn cast(&self, message: M) -> Result<(), NobodyThere<M>> {
         cast(self.0.borrow().as_ref(), message)
     }
 
     /// Sends as soon as somebody is there, for ever if need be: bound it with a timeout. If this is dropped before it
     /// is done, so is the message.
-    pub async fn cast_when_there(&self, mut message: M) {
+    pub(crate) async fn cast_when_there(&self, mut message: M) {
         let mut slot = self.0.subscribe();
         loop {
             let sent = cast(slot.borrow_and_update().as_ref(), message);
@@ -76,7 +76,7 @@ impl<M: Message> Slot<M> {
     ///
     /// # Errors
     /// [`NoAnswer`]; never waits longer than the actor lives.
-    pub async fn ask<T: Send>(&self, question: impl FnOnce(RpcReplyPort<T>) -> M) -> Result<T, NoAnswer> {
+    pub(crate) async fn ask<T: Send>(&self, question: impl FnOnce(RpcReplyPort<T>) -> M) -> Result<T, NoAnswer> {
         let (port, answer) = oneshot::channel();
         self.cast(question(port.into())).map_err(|_| NoAnswer::NobodyThere)?;
         answer.await.map_err(|_| NoAnswer::Dropped)

@@ -22,14 +22,14 @@ use super::{Child, ChildHealth, ChildState, Ending, Registry, Restart};
 
 /// The actor over a table of children.
 #[derive(Default)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     /// Why it gave up, for who holds the root of the tree and has no events.
     pub(super) gave_up: Arc<OnceLock<String>>,
 }
 
 /// How many restarts a supervisor bears before it fails itself, and how it spaces them.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// So many restarts, of all children together …
     pub restarts: usize,
     /// … within this time are borne; the next one is not.
@@ -41,7 +41,7 @@ pub struct Patience {
 }
 
 /// A supervisor's table.
-pub struct Plan {
+pub(crate) struct Plan {
     /// When it gives up.
     pub patience: Patience,
     /// Where its children's health is shown.
@@ -53,7 +53,7 @@ pub struct Plan {
 /// A child could not be started, so the ones above it in the table were drained.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {child}: {reason}")]
-pub struct StartFailed {
+pub(crate) struct StartFailed {
     /// The child's name.
     pub child: Arc<str>,
     /// Why not.
@@ -63,7 +63,7 @@ pub struct StartFailed {
 /// A supervisor's patience has ended; its children have been drained.
 #[derive(Debug, thiserror::Error)]
 #[error("{child} ended once too often ({restarts} restarts within {within:?}), the last time: {reason}")]
-pub struct GaveUp {
+pub(crate) struct GaveUp {
     /// The child that ended last.
     pub child: Arc<str>,
     /// The restarts that were borne.
@@ -75,10 +75,10 @@ pub struct GaveUp {
 }
 
 /// The delay of the child in this row is over.
-pub struct StartAgain(usize);
+pub(crate) struct StartAgain(usize);
 
 /// The table, and what runs of it.
-pub struct State {
+pub(crate) struct State {
     patience: Patience,
     rows: Vec<Row>,
     /// When children were started again, oldest first; what is older than the patience's time is forgotten.
@@ -274,7 +274,7 @@ impl Row {
                 warn!(child = &*self.child.name, %reason, "child killed");
             }
         }
-        if self.health.report().state != ChildState::Failed {
+        if !matches!(self.health.report().state, ChildState::Failed | ChildState::Stopped) {
             self.health.enter(ChildState::Stopped);
         }
     }

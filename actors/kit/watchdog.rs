@@ -18,17 +18,17 @@ use super::probe::Sample;
 use super::{ChildHealth, Registry};
 
 /// The actor that looks.
-pub struct Watchdog;
+pub(crate) struct Watchdog;
 
 /// What it hears.
-pub enum WatchdogMsg {
+pub(crate) enum WatchdogMsg {
     /// Looks at every child once.
     Look,
 }
 
 /// What it is started with.
 #[derive(Clone)]
-pub struct WatchdogArgs {
+pub(crate) struct WatchdogArgs {
     /// Whom it watches.
     pub registry: Registry,
     /// How often it looks.
@@ -39,7 +39,7 @@ pub struct WatchdogArgs {
 }
 
 /// What it saw.
-pub struct WatchdogState {
+pub(crate) struct WatchdogState {
     args: WatchdogArgs,
     seen: HashMap<String, Seen>,
 }
@@ -62,7 +62,7 @@ impl Actor for Watchdog {
         args: WatchdogArgs,
     ) -> Result<WatchdogState, ActorProcessingErr> {
         myself.send_interval(args.period, || WatchdogMsg::Look);
-        Ok(WatchdogState { args, seen: HashMap::new() })
+        Ok(WatchdogState::new(args))
     }
 
     async fn handle(
@@ -79,7 +79,11 @@ impl Actor for Watchdog {
 }
 
 impl WatchdogState {
-    fn look(&mut self, now: Instant) {
+    pub(super) fn new(args: WatchdogArgs) -> WatchdogState {
+        WatchdogState { args, seen: HashMap::new() }
+    }
+
+    pub(super) fn look(&mut self, now: Instant) {
         for health in self.args.registry.children() {
             match health.sample() {
                 Some(sample) if sample.waiting > 0 => self.look_at(&health, sample, now),

@@ -1,0 +1,254 @@
+//! The ledger: what became of each exchange, counted so that a lost one shows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// Why an exchange left no trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropCause {
+    /// The writer's queue was full.
+    WriterFull,
+    /// The line could not be written to its file.
+    JsonlFail,
+    /// Neither the memory budget nor the spool had room.
+    BudgetFull,
+    /// The spool could not be written or read back.
+    SpoolFail,
+    /// No further finalizer could be started.
+    FinalizerFull,
+    /// Finalizing failed, the raw line included.
+    FinalizeFail,
+    /// The grace of the shutdown was over and it could not be spooled.
+    Shutdown,
+}
+
+impl DropCause {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [DropCause; 7] = [
+        DropCause::WriterFull,
+        DropCause::JsonlFail,
+        DropCause::BudgetFull,
+        DropCause::SpoolFail,
+        DropCause::FinalizerFull,
+        DropCause::FinalizeFail,
+        DropCause::Shutdown,
+    ];
+
+    /// Its name in the API, in metrics and in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DropCause::WriterFull => "writer_full",
+            DropCause::JsonlFail => "jsonl_fail",
+            DropCause::BudgetFull => "budget_full",
+            DropCause::SpoolFail => "spool_fail",
+            DropCause::FinalizerFull => "finalizer_full",
+            DropCause::FinalizeFail => "finalize_fail",
+            DropCause::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// The accounting `accepted = recorded + filtered + dropped + in flight`.
+///
+/// Its figures are counted apart from each other: *accepted* where an exchange begins, *in flight* by a guard that goes
+/// with the exchange's data, the outcomes where they happen. An exchange that gets lost on the way, or has two
+/// outcomes, therefore shows as an imbalance.
+///
+/// *Rule:* the outcome is counted before the guard is dropped.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    accepted: AtomicU64,
+    in_flight: AtomicU64,
+    recorded: AtomicU64,
+    filtered: AtomicU64,
+    dropped: [AtomicU64; DropCause::ALL.len()],
+}
+
+/// An exchange under way. Goes with its data from hand to hand; dropped when there is an outcome, or nothing more to
+/// have one.
+#[derive(Debug)]
+pub struct InFlight(Arc<Ledger>);
+
+/// The [`Ledger`] as it stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LedgerSnapshot {
+    /// Exchanges begun.
+    pub accepted: u64,
+    /// Exchanges whose line stands in a file.
+    pub recorded: u64,
+    /// Exchanges that a filter skipped.
+    pub filtered: u64,
+    /// Exchanges that left no trace though they should have, by cause.
+    pub dropped: Dropped,
+    /// Exchanges under way.
+    pub in_flight: u64,
+    /// Whether each exchange accepted is under way or has one outcome. While exchanges are under way, as many may have
+    /// been counted at both places: their outcome is known and their guard is about to be dropped.
+    pub balanced: bool,
+}
+
+/// Drops by cause, in the order of [`DropCause::ALL`]; an object in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped([u64; DropCause::ALL.len()]);
+
+impl Ledger {
+    /// An exchange begins. What it gives back stays with the exchange until it has an outcome.
+    pub fn accept(self: &Arc<Ledger>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.accepted.fetch_add(1, Ordering::SeqCst);
+        InFlight(self.clone())
+    }
+
+    /// Its line stands in the file.
+    pub fn count_recorded(&self) {
+        self.recorded.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A filter skipped it.
+    pub fn count_filtered(&self) {
+        self.filtered.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It leaves no trace.
+    pub fn count_dropped(&self, cause: DropCause) {
+        self.dropped[cause as usize].fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many left no trace for this cause.
+    pub fn dropped(&self, cause: DropCause) -> u64 {
+        self.dropped[cause as usize].load(Ordering::SeqCst)
+    }
+
+    /// How many a filter skipped.
+    pub fn filtered(&self) -> u64 {
+        self.filtered.load(Ordering::SeqCst)
+    }
+
+    /// The figures, and whether they add up. Right under traffic too: see the comments inside.
+    pub fn snapshot(&self) -> LedgerSnapshot {
+        // Whatever is accepted by now is still in flight at the next read or has had its outcome counted before the
+        // reads after that; so none missing means that none was lost.
+        let accepted = self.accepted.load(Ordering::SeqCst);
+        let in_flight = self.in_flight.load(Ordering::SeqCst);
+        let recorded = self.recorded.load(Ordering::SeqCst);
+        let filtered = self.filtered.load(Ordering::SeqCst);
+        let dropped = Dropped(self.dropped.each_ref().map(|it| it.load(Ordering::SeqCst)));
+        // Whatever had an outcome by now was accepted before this read; so none too many means that none had two.
+        let accepted_since = self.accepted.load(Ordering::SeqCst);
+        let outcomes = recorded + filtered + dropped.total();
+        LedgerSnapshot {
+            accepted: accepted_since,
+            recorded,
+            filtered,
+            dropped,
+            in_flight,
+            balanced: accepted <= outcomes + in_flight && outcomes <= accepted_since,
+        }
+    }
+}
+
+impl InFlight {
+    /// The ledger it is counted in.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Dropped {
+    /// How many for this cause.
+    pub fn of(&self, cause: DropCause) -> u64 {
+        self.0[cause as usize]
+    }
+
+    /// How many in all.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl Serialize for Dropped {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(DropCause::ALL.iter().map(|cause| (cause.name(), self.of(*cause))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_its_own_figure_and_name() {
+        let ledger = Ledger::default();
+        for (times, cause) in DropCause::ALL.into_iter().enumerate() {
+            (0..=times).for_each(|_| ledger.count_dropped(cause));
+            assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
+        }
+        let seen = serde_json::to_value(ledger.snapshot().dropped).unwrap();
+        for (times, cause) in DropCause::ALL.into_iter().enumerate() {
+            assert_eq!(seen[cause.name()], times as u64 + 1);
+        }
+    }
+
+    #[test]
+    fn the_ledger_balances_when_each_exchange_has_one_outcome() {
+        let ledger = Arc::new(Ledger::default());
+        let (recorded, filtered, dropped, under_way) =
+            (ledger.accept(), ledger.accept(), ledger.accept(), ledger.accept());
+        ledger.count_recorded();
+        drop(recorded);
+        ledger.count_filtered();
+        drop(filtered);
+        ledger.count_dropped(DropCause::SpoolFail);
+        drop(dropped);
+        let seen = ledger.snapshot();
+        assert_eq!((seen.accepted, seen.recorded, seen.filtered, seen.in_flight), (4, 1, 1, 1));
+        assert_eq!((seen.dropped.total(), seen.dropped.of(DropCause::SpoolFail)), (1, 1));
+        assert!(seen.balanced);
+        drop(under_way);
+        assert!(!ledger.snapshot().balanced, "one was lost without an outcome");
+    }
+
+    #[test]
+    fn an_exchange_with_two_outcomes_unbalances_the_ledger() {
+        let ledger = Arc::new(Ledger::default());
+        let exchange = ledger.accept();
+        ledger.count_recorded();
+        assert!(ledger.snapshot().balanced, "its guard is about to be dropped");
+        ledger.count_dropped(DropCause::JsonlFail);
+        drop(exchange);
+        assert!(!ledger.snapshot().balanced);
+    }
+
+    #[test]
+    fn the_ledger_balances_at_every_look_under_traffic() {
+        let ledger = Arc::new(Ledger::default());
+        std::thread::scope(|threads| {
+            let workers: Vec<_> = (0..3)
+                .map(|_| {
+                    threads.spawn(|| {
+                        for _ in 0..20_000 {
+                            let exchange = ledger.accept();
+                            ledger.count_recorded();
+                            drop(exchange);
+                        }
+                    })
+                })
+                .collect();
+            while !workers.iter().all(|it| it.is_finished()) {
+                let seen = ledger.snapshot();
+                assert!(seen.balanced, "{seen:?}");
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(ledger.snapshot().recorded, 60_000);
+    }
+}
