@@ -24,6 +24,7 @@ pub mod exchange;
 pub mod headers;
 pub mod recording;
 
+mod json;
 pub mod wire;
 
 pub mod client;

@@ -1,4 +1,23 @@
 //! Conversations: which trace continues which.
+//!
+//! A request's body is read as a list of turns, and the first `n` of them are hashed for every `n` in one pass:
+//! a trace whose whole list is the beginning of another's is its parent ([`parent`]). Where two traces have the
+//! same list, the answer that the client sent back as a turn tells which of them it continues.
+
+mod answer;
+mod canonical;
+pub mod parent;
+mod reply;
+mod turns;
+
+use crate::ids::short_sha256;
+use crate::json::Json;
+use crate::protocol::Protocol;
+use crate::trace::view::TraceView;
+
+/// The version of everything that is hashed here. An index that holds hashes of another version has to be built
+/// anew.
+pub const HASH_VERSION: u32 = 1;
 
 /// What links a trace to others of the same key. Hashes are the first 8 bytes of a SHA-256.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -7,6 +26,9 @@ pub struct Conversation {
     pub prefixes: Vec<[u8; 8]>,
     /// A fingerprint of each request turn that an assistant spoke, by turn; `None` for other turns.
     /// Compared with [`Conversation::answer`] of a candidate parent. Same length as `prefixes`.
+    ///
+    /// In Responses, where one answer comes back as several items, the first item of a run of items that the model
+    /// made carries the fingerprint of the whole run.
     pub replies: Vec<Option<[u8; 8]>>,
     /// The fingerprint of the answer, as a following request would carry it as a turn.
     pub answer: Option<[u8; 8]>,
@@ -19,6 +41,51 @@ pub struct Conversation {
 }
 
 /// What links this trace to others, read in one pass over its request.
-pub fn conversation(_protocol: crate::protocol::Protocol, _trace: &crate::trace::view::TraceView<'_>) -> Conversation {
-    Conversation::default()
+///
+/// | Protocol | Turns |
+/// |---|---|
+/// | Chat | the elements of `messages` |
+/// | Messages | a virtual turn of `system` unless it is missing or null, then the elements of `messages` |
+/// | Responses | a virtual turn of `instructions`, then each item of `input` (a string is one user turn) |
+/// | Gemini | a virtual turn of `systemInstruction`, then the elements of `contents` |
+/// | others | none |
+///
+/// There are no turns at all where `messages` or `contents` is missing or empty, or where a Responses request has
+/// neither `instructions` nor `input`. Turns are compared by their meaning, not their spelling: key order, white
+/// space, escapes and number spelling do not count, nor do `cache_control` marks of content blocks. In Chat and
+/// Messages a `content` string is the same as one text block. Of an Anthropic `system` list those text blocks are
+/// left out that begin with `x-anthropic-billing-header:`: Claude Code puts one there that differs in every request.
+///
+/// Turns of different protocols never match, nor do those of requests that continue different
+/// `previous_response_id`s, for what precedes them is not the same.
+pub fn conversation(protocol: Protocol, trace: &TraceView<'_>) -> Conversation {
+    let request = trace.request_json.map_or(Json::new("null"), Json::new);
+    let request = if protocol == Protocol::Responses { unwrapped(request) } else { request };
+    let (response_id, answer) = answer::of(protocol, &trace.answer);
+    let mut conversation = Conversation { answer, response_id, ..Conversation::default() };
+    if protocol == Protocol::Responses {
+        let [previous, of] = request.pick(["previous_response_id", "conversation"]);
+        conversation.previous_response_id = previous.and_then(id_hash);
+        conversation.conversation_id =
+            of.and_then(|of| if of.is_object() { of.get("id").and_then(id_hash) } else { id_hash(of) });
+    }
+    let continues = conversation.previous_response_id;
+    (conversation.prefixes, conversation.replies) = turns::hashed(protocol, request, continues);
+    conversation
 }
+
+/// The request inside a WebSocket's `response.create` message that wraps it.
+fn unwrapped(request: Json<'_>) -> Json<'_> {
+    match request.pick(["type", "response"]) {
+        [Some(kind), Some(wrapped)] if wrapped.is_object() && kind.is("response.create") => wrapped,
+        _ => request,
+    }
+}
+
+/// The hash of an id, if it is a non-empty string.
+fn id_hash(id: Json<'_>) -> Option<[u8; 8]> {
+    id.string().filter(|id| !id.is_empty()).map(|id| short_sha256(id.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

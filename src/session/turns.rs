@@ -1,0 +1,175 @@
+//! The turns of a request, hashed as they come.
+
+use sha2::{Digest, Sha256};
+
+use super::canonical::{Blocks, Canonical};
+use super::{HASH_VERSION, reply};
+use crate::json::Json;
+use crate::protocol::Protocol;
+
+/// The role of the virtual turn that the system text makes.
+const SYSTEM_ROLE: &str = "__apilog_system__";
+
+/// How the system block begins that Claude Code signs anew for every request.
+const SIGNED_BLOCK: &str = "x-anthropic-billing-header:";
+
+/// The hash of every prefix, and the fingerprint of every assistant turn.
+pub(super) type Hashes = (Vec<[u8; 8]>, Vec<Option<[u8; 8]>>);
+
+/// Hashes the turns of a request in one pass. `continues` is the hash of the answer that they follow.
+pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u8; 8]>) -> Hashes {
+    let mut rolling = match protocol {
+        Protocol::Chat => Rolling::new("chat", Blocks::WithShorthand, continues),
+        Protocol::Messages => Rolling::new("messages", Blocks::WithShorthand, continues),
+        Protocol::Responses => Rolling::new("responses", Blocks::Yes, continues),
+        Protocol::Gemini => Rolling::new("gemini", Blocks::Yes, continues),
+        _ => return Hashes::default(),
+    };
+    let [messages, system, instructions, input, contents, instruction, instruction_snake] = request.pick([
+        "messages",
+        "system",
+        "instructions",
+        "input",
+        "contents",
+        "systemInstruction",
+        "system_instruction",
+    ]);
+    match protocol {
+        Protocol::Chat => {
+            for message in messages.iter().flat_map(|it| it.elements()) {
+                rolling.turn(message, reply::of_chat_turn(message));
+            }
+        }
+        Protocol::Messages => {
+            let messages = messages.filter(|it| it.elements().next().is_some());
+            if let Some(system) = system.filter(|it| !it.is_null() && messages.is_some()) {
+                rolling.system_turn(system);
+            }
+            for message in messages.iter().flat_map(|it| it.elements()) {
+                rolling.turn(message, reply::of_messages_turn(message));
+            }
+        }
+        Protocol::Responses => {
+            if let Some(instructions) = instructions.filter(|it| !it.is_null()) {
+                rolling.system_turn(instructions);
+            }
+            match input.filter(|it| !it.is_null()) {
+                Some(input) if input.is_array() => rolling.items(input),
+                Some(input) if input.is_string() => rolling.user_turn("content", input),
+                Some(input) => rolling.user_turn("input", input),
+                None => {}
+            }
+        }
+        _ => {
+            // A single content may stand without its list.
+            let alone = contents.filter(|it| it.is_object());
+            let contents: Vec<Json<'_>> = contents.iter().flat_map(|it| it.elements()).chain(alone).collect();
+            let system = instruction.or(instruction_snake).filter(|it| !it.is_null() && !contents.is_empty());
+            if let Some(system) = system {
+                rolling.system_turn(system);
+            }
+            for content in contents {
+                rolling.turn(content, reply::of_gemini_turn(content));
+            }
+        }
+    }
+    (rolling.prefixes, rolling.replies)
+}
+
+/// A digest that is fed turn by turn and read off after each.
+struct Rolling {
+    digest: Sha256,
+    canonical: Canonical,
+    blocks: Blocks,
+    prefixes: Vec<[u8; 8]>,
+    replies: Vec<Option<[u8; 8]>>,
+}
+
+impl Rolling {
+    fn new(family: &str, blocks: Blocks, continues: Option<[u8; 8]>) -> Rolling {
+        let mut digest = Sha256::new();
+        digest.update(format!("api-log turns {HASH_VERSION} {family}\0"));
+        if let Some(answer) = continues {
+            digest.update(answer);
+        }
+        Rolling { digest, canonical: Canonical::default(), blocks, prefixes: Vec::new(), replies: Vec::new() }
+    }
+
+    fn turn(&mut self, turn: Json<'_>, reply: Option<[u8; 8]>) {
+        self.canonical.value(turn, self.blocks);
+        self.end_turn(reply);
+    }
+
+    /// The items of a Responses request. Those between two that the model did not make are one reply.
+    fn items(&mut self, items: Json<'_>) {
+        let mut run: Option<(usize, reply::Spoken)> = None;
+        for item in items.elements() {
+            let index = self.replies.len();
+            if !reply::is_made_by_model(item) {
+                self.end_run(run.take());
+            } else {
+                let (_, spoken) = run.get_or_insert_with(|| (index, reply::Spoken::default()));
+                spoken.add_responses_item(item);
+            }
+            self.turn(item, None);
+        }
+        self.end_run(run);
+    }
+
+    fn end_run(&mut self, run: Option<(usize, reply::Spoken)>) {
+        let Some((start, spoken)) = run else { return };
+        if let Some(reply) = self.replies.get_mut(start) {
+            *reply = spoken.fingerprint();
+        }
+    }
+
+    /// `{"content": …, "role": "__apilog_system__"}`.
+    fn system_turn(&mut self, content: Json<'_>) {
+        self.canonical.open_object();
+        self.canonical.string("content");
+        if content.is_array() {
+            self.canonical.open_array();
+            for block in content.elements().filter(|block| !is_signed_anew(*block)) {
+                self.canonical.value(block, self.blocks);
+            }
+            self.canonical.close_array();
+        } else if content.is_string() && self.blocks == Blocks::WithShorthand {
+            self.canonical.text_block(content);
+        } else {
+            self.canonical.value(content, self.blocks);
+        }
+        self.canonical.string("role");
+        self.canonical.string(SYSTEM_ROLE);
+        self.canonical.close_object();
+        self.end_turn(None);
+    }
+
+    /// `{"<member>": …, "role": "user"}`; `member` sorts before `role`.
+    fn user_turn(&mut self, member: &str, value: Json<'_>) {
+        self.canonical.open_object();
+        self.canonical.string(member);
+        self.canonical.value(value, Blocks::No);
+        self.canonical.string("role");
+        self.canonical.string("user");
+        self.canonical.close_object();
+        self.end_turn(None);
+    }
+
+    fn end_turn(&mut self, reply: Option<[u8; 8]>) {
+        self.digest.update(self.canonical.bytes());
+        self.canonical.clear();
+        self.prefixes.push(short(self.digest.clone()));
+        self.replies.push(reply);
+    }
+}
+
+/// The first 8 bytes of a digest.
+pub(super) fn short(digest: Sha256) -> [u8; 8] {
+    let digest: [u8; 32] = digest.finalize().into();
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    [a, b, c, d, e, f, g, h]
+}
+
+fn is_signed_anew(block: Json<'_>) -> bool {
+    block.get("text").and_then(Json::string).is_some_and(|text| text.starts_with(SIGNED_BLOCK))
+}
