@@ -47,14 +47,9 @@ fn forwarded_for(value: &str) -> impl Iterator<Item = &str> {
 
 /// The IP address in `1.2.3.4`, `1.2.3.4:567`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:443`.
 fn ip_of(text: &str) -> Option<IpAddr> {
-    let host = match text.strip_prefix('[') {
-        Some(bracketed) => bracketed.split_once(']')?.0,
-        None => match text.split_once(':') {
-            Some((host, port)) if !port.contains(':') => host,
-            _ => text,
-        },
-    };
-    host.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let alone = text.parse().ok().or_else(in_brackets);
+    alone.or_else(|| text.parse().ok().map(|it: SocketAddr| it.ip())).map(|ip| ip.to_canonical())
 }
 
 /// Whether an address can be that of a client on the internet: not loopback, private (RFC 1918, fc00::/7),
@@ -109,7 +104,9 @@ mod tests {
             (&[("X-Forwarded-For", "100.64.0.1, fe80::1, fd00::1, ::1, unknown, 169.254.0.1")], "127.0.0.1:4000"),
             (&[("Forwarded", "for=10.1.1.1;proto=http, For=\"[2001:db8::7]:80\";by=x")], "[2001:db8::7]:80"),
             (&[("Forwarded", "for=9.9.9.9"), ("X-Forwarded-For", "8.8.8.8")], "8.8.8.8"),
-            (&[("X-Forwarded-For", "::ffff:10.0.0.1")], "127.0.0.1:4000"),
+            (&[("X-Forwarded-For", "::ffff:10.0.0.1, 8.8.8.8:<b>, 8.8.8.8:99999, [::1, 1.2.3.4.5")], "127.0.0.1:4000"),
+            (&[("X-Forwarded-For", "[2001:db8::1]")], "[2001:db8::1]"),
+            (&[("X-Forwarded-For", "2001:db8::1")], "2001:db8::1"),
             (&[], "127.0.0.1:4000"),
         ] {
             assert_eq!(resolved(fields, peer), expected, "{fields:?}");

@@ -81,9 +81,9 @@ const SDKS: [(&str, &str, &str, &str); 10] = [
 /// The client program that sent these fields, as far as they tell; of repeated fields each one is looked at.
 ///
 /// The first rule that holds decides: the desktop app by its own fields; `claude-cli`; the SDKs by
-/// `x-stainless-package-version: <package>@<version>`; programs by their `User-Agent` ([`PROGRAMS`]), then by the
+/// `x-stainless-package-version: <package>@<version>`; programs by their `User-Agent` (`PROGRAMS`), then by the
 /// `originator` that Codex sends; the SDKs by `User-Agent: <Class>/<Language> <version>`, then Anthropic's by
-/// `x-stainless-lang` beside `anthropic-version`; the Google SDKs; browsers; HTTP libraries ([`LIBRARIES`]).
+/// `x-stainless-lang` beside `anthropic-version`; the Google SDKs; browsers; HTTP libraries (`LIBRARIES`).
 /// No rule looks at a field that holds a credential.
 pub fn identify(headers: &Headers) -> Option<ClientKind> {
     let agents: Vec<Cow<'_, str>> = texts(headers, "user-agent").collect();

@@ -14,6 +14,7 @@
 
 use std::ops::Range;
 
+use super::number;
 use crate::json::{Cursor, Json, unescape};
 
 /// Nesting up to which members are sorted. Deeper values are taken as they are spelt, which bounds the work for
@@ -256,7 +257,7 @@ impl Canonical {
             b"null" => self.bytes.push(b'n'),
             b"true" => self.bytes.push(b't'),
             b"false" => self.bytes.push(b'f'),
-            [b'-' | b'0'..=b'9', ..] if number(text, &mut self.bytes) => {}
+            [b'-' | b'0'..=b'9', ..] if number::write(text, &mut self.bytes) => {}
             _ => {
                 self.bytes.push(b'~');
                 self.with_length(|bytes| compact(text, bytes));
@@ -276,36 +277,6 @@ impl Canonical {
 
 /// The bytes before a key's characters: its mark and its length.
 const KEY_HEAD: usize = 9;
-
-/// Writes a number by its exact value; `false`, and nothing written, if its exponent is absurd or it is no number.
-fn number(text: &str, out: &mut Vec<u8>) -> bool {
-    let (sign, unsigned) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    // Eighteen digits: far from the end of an i64, further still from any number in use.
-    let Some(exponent) = Some(exponent).filter(|it| it.len() <= 18).and_then(|it| it.parse::<i64>().ok()) else {
-        return false;
-    };
-    if !is_digits(whole) || !is_digits(fraction) {
-        return false;
-    }
-    out.push(b'#');
-    let digits_at = out.len();
-    out.extend(whole.bytes().chain(fraction.bytes()).skip_while(|&digit| digit == b'0'));
-    let mut exponent = exponent - fraction.len() as i64;
-    while out.len() > digits_at && out.ends_with(b"0") {
-        out.pop();
-        exponent += 1;
-    }
-    if out.len() > digits_at {
-        out.push(b'e');
-        out.extend_from_slice(itoa::Buffer::new().format(exponent).as_bytes());
-        out.extend_from_slice(sign.as_bytes());
-    }
-    out.push(b';');
-    true
-}
 
 /// Appends JSON text without the white space between its tokens.
 fn compact(text: &str, out: &mut Vec<u8>) {

@@ -336,6 +336,9 @@ fn hostile_depth_and_odd_text_are_survived() {
         format!(r#"{{"messages":[{{"role":"assistant","content":{}{}}}]}}"#, "[".repeat(200_000), "]".repeat(200_000));
     assert_eq!(of(Protocol::Chat, &deep).prefixes.len(), 1);
     of(Protocol::Messages, &"{\"messages\":[".repeat(50_000));
+    let arguments = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    let message = json!({"tool_calls": [{"function": {"name": "f", "arguments": arguments}}]});
+    assert!(whole(Protocol::Chat, json!({"choices": [{"message": message}]})).answer.is_some());
 }
 
 const PROTOCOLS: [Protocol; 4] = [Protocol::Chat, Protocol::Messages, Protocol::Responses, Protocol::Gemini];
