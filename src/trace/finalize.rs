@@ -185,7 +185,7 @@ fn head(line: &mut String, exchange: &Exchange, client: &str, key: KeyHash, prot
     // Between the quotes.
     let end_name = line.len() - 1 - exchange.end.name().len()..line.len() - 1;
     write::plain_member(line, "key_hash", key);
-    write::string_member(line, "protocol", write::protocol_name(protocol));
+    write::string_member(line, "protocol", protocol.name());
     if let Some(ttfb_ms) = exchange.ttfb_ms {
         write::number_member(line, "ttfb_ms", ttfb_ms);
     }

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 
 use super::body::Streamed;
 use crate::headers::{Headers, value_text};
-use crate::protocol::Protocol;
 use crate::recording::Recording;
 use crate::wire::decode::Coding;
 use crate::wire::json;
@@ -255,21 +254,4 @@ fn hex_string(out: &mut String, bytes: &[u8]) {
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
     out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
     out.push('"');
-}
-
-/// A protocol's name on the line.
-pub(super) fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Chat => "chat",
-        Protocol::Completions => "completions",
-        Protocol::Responses => "responses",
-        Protocol::Messages => "messages",
-        Protocol::Gemini => "gemini",
-        Protocol::Embeddings => "embeddings",
-        Protocol::Images => "images",
-        Protocol::Audio => "audio",
-        Protocol::Realtime => "realtime",
-        Protocol::Models => "models",
-        Protocol::Unknown => "unknown",
-    }
 }
