@@ -118,7 +118,7 @@ fn wire(criterion: &mut Criterion) {
     group.throughput(bytes(&request));
     group.bench_function("check_and_embed", |bench| {
         bench.iter(|| {
-            let mut out = Vec::new();
+            let mut out = String::new();
             json::embed(&mut out, json::value(black_box(&request)).unwrap());
             out
         });

@@ -12,9 +12,11 @@ use api_log::recording::{Mark, Recording};
 use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_raw};
 use proptest::prelude::*;
 
-const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
-const EVENTS: &[(&str, &str)] = &[("Content-Type", "text/event-stream; charset=utf-8")];
-const NOTHING: &[(&str, &str)] = &[];
+type Fields = &'static [(&'static str, &'static str)];
+
+const JSON: Fields = &[("Content-Type", "application/json")];
+const EVENTS: Fields = &[("Content-Type", "text/event-stream; charset=utf-8")];
+const NOTHING: Fields = &[];
 const ASK: &[u8] = br#"{"model":"m-1","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
 
 /// A recording of chunks, the n-th of which arrived 10 ms after the one before it.
@@ -198,6 +200,45 @@ fn every_ending_is_told() {
         let finished = finished(&it);
         assert_eq!(finished.row.disconnected, finished.row.end.is_disconnected());
     }
+}
+
+#[test]
+fn a_client_that_leaves_once_the_answer_is_over_had_all() {
+    let gemini = "/v1beta/models/g-1:streamGenerateContent";
+    let over: [(&str, Fields, &[u8], bool); 6] = [
+        (CHAT, EVENTS, b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n", true),
+        (CHAT, EVENTS, b"data: {\"error\":{\"type\":\"overloaded_error\"}}\n\n", false),
+        ("/v1/messages", EVENTS, b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n", true),
+        ("/v1/responses", EVENTS, b"data: {\"type\":\"response.completed\",\"response\":{}}\n\n", true),
+        (gemini, JSON, b"[{\"candidates\":[]}]", true),
+        ("/elsewhere", EVENTS, b"data: [DONE]\n\n", true),
+    ];
+    for (target, fields, answer, stream_done) in over {
+        let mut it = exchange(target, (JSON, ASK), (fields, &[answer]));
+        it.end = End::ClientGone;
+        let finished = finished(&it);
+        assert_eq!((finished.row.end, finished.row.disconnected), (End::Complete, false), "{target}");
+        let text = String::from_utf8(finished.line).unwrap();
+        assert!(text.contains(r#""status":200,"end":"complete","key_hash""#), "{text}");
+        assert!(text.ends_with(r#""disconnected":false,"truncated_req":false,"truncated_resp":false}"#), "{text}");
+        assert!(text.contains(&format!(r#""stream_done":{stream_done}"#)), "{text}");
+    }
+    let mut early = exchange(CHAT, (JSON, ASK), (EVENTS, &[b"data: {\"choices\":[]}\n\n"]));
+    early.end = End::ClientGone;
+    assert_eq!(finished(&early).row.end, End::ClientGone);
+}
+
+#[test]
+fn an_array_stream_stands_as_events() {
+    let gemini = "/v1beta/models/g-1:streamGenerateContent?key=secret";
+    let elements: [&[u8]; 3] =
+        [b"[{\"candidates\":[{\"index\":0}]}\n", b",\r\n{\"usageMetadata\":{\"promptTo", b"kenCount\":4}}]"];
+    let mut it = exchange(gemini, (JSON, b"{\"contents\":[]}"), (JSON, &elements));
+    golden!("array_stream", it);
+    it.response = recording(30, &elements[..2]);
+    it.end = End::UpstreamGone;
+    golden!("array_stream_cut", it);
+    assert!(!finished(&it).row.path.contains("secret"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::exchange::End;
 use crate::ids::{KeyHash, TraceId, UnixMillis};
 use crate::protocol::{self, Protocol};
 use crate::trace::Row;
-use crate::trace::view::{Answer, EventData, EventView, TraceView};
+use crate::trace::view::{EventData, EventView, TraceView};
 use crate::{client, project, session};
 
 /// What a line says beside its bodies and headers.
@@ -44,13 +44,7 @@ pub(crate) fn derive(facts: Facts, protocol: Protocol, trace: &TraceView<'_>) ->
     let said = protocol::extract(protocol, trace, facts.saw_done, !facts.disconnected);
     let stream_done = said.stream_done || facts.saw_terminator;
     // A client that leaves once the answer is over had all it wanted: nothing was aborted.
-    let is_over = match (trace.answer, protocol) {
-        (Answer::Events(_), _) if stream_done || said.error_type.is_some() => true,
-        (Answer::Events(_), Protocol::Responses) => {
-            matches!(said.finish_reason.as_deref(), Some("completed" | "failed" | "incomplete" | "cancelled"))
-        }
-        _ => false,
-    };
+    let is_over = said.answer_was_whole || facts.saw_terminator;
     let (end, disconnected) = match facts.end {
         End::ClientGone if is_over => (End::Complete, false),
         end => (end, facts.disconnected),
@@ -134,6 +128,7 @@ impl<'l> Payload<'l> {
 mod tests {
     use super::*;
     use crate::headers::Headers;
+    use crate::trace::view::Answer;
 
     fn ended(end: End, answer: Answer<'_>, saw_terminator: bool) -> (End, bool) {
         let facts = Facts {

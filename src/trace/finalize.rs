@@ -57,7 +57,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
     let request_form = request.request_form(&exchange.request_headers);
     let response_form = response.response_form(&exchange.response_headers, protocol);
 
-    let mut line = Vec::with_capacity(estimated_bytes(exchange, request.len(), response.len(), &response_form));
+    let mut line = String::with_capacity(estimated_bytes(exchange, request.len(), response.len(), &response_form));
     let end_name = head(&mut line, exchange, &client, key, protocol);
     let mut facts = facts(exchange, client, key);
     let mut parse_errors = 0;
@@ -69,7 +69,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
         form => parse_errors += other_body(&mut line, form),
     }
     trailers(&mut line, &exchange.request_trailers);
-    line.push(b'}');
+    line.push('}');
 
     write::side(&mut line, "resp", &exchange.response_headers, &exchange.response, response.undone());
     let mut answer_json = None;
@@ -85,8 +85,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
     }
 
     let (Derived { row, stream_done }, attachments) = {
-        let text = Written(&line);
-        let payloads: Vec<Payload<'_>> = data.iter().map(|range| Payload::of(text.at(range))).collect();
+        let payloads: Vec<Payload<'_>> = data.iter().map(|range| Payload::of(&line[range.clone()])).collect();
         let events: Vec<EventView<'_>> = match &response_form {
             Form::Events(streamed) => {
                 streamed.events.iter().zip(&payloads).map(|(event, payload)| payload.event(&event.name)).collect()
@@ -95,7 +94,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
         };
         let answer = match (&response_form, &answer_json) {
             (Form::Events(_), _) => Answer::Events(&events),
-            (_, Some(range)) => body_json(text.at(range)).map_or(Answer::None, Answer::Json),
+            (_, Some(range)) => body_json(&line[range.clone()]).map_or(Answer::None, Answer::Json),
             _ => Answer::None,
         };
         let request_headers = as_written(&exchange.request_headers);
@@ -106,7 +105,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
             status: exchange.status,
             request_headers: &request_headers,
             response_headers: &response_headers,
-            request_json: request_json.as_ref().and_then(|range| body_json(text.at(range))),
+            request_json: request_json.as_ref().and_then(|range| body_json(&line[range.clone()])),
             answer,
         };
         let attachments = if settings.extracts_media { media::attachments(protocol, &view) } else { Vec::new() };
@@ -118,9 +117,9 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
     }
     tail(&mut line, exchange, row.disconnected);
     if row.end != exchange.end {
-        line.splice(end_name, row.end.name().bytes());
+        line.replace_range(end_name, row.end.name());
     }
-    Finished { line, row, attachments, parse_errors }
+    Finished { line: line.into_bytes(), row, attachments, parse_errors }
 }
 
 /// The line and row of an exchange of which a parser died: bodies as they came, nothing of them read.
@@ -131,7 +130,7 @@ pub fn finalize_raw(exchange: &Exchange) -> Finished {
     let protocol = catch_unwind(AssertUnwindSafe(|| Protocol::of(&exchange.method, &exchange.target)))
         .unwrap_or(Protocol::Unknown);
     let client = exchange.peer.to_string();
-    let mut line = Vec::with_capacity(2048 + (exchange.request.bytes.len() + exchange.response.bytes.len()) / 3 * 4);
+    let mut line = String::with_capacity(2048 + (exchange.request.bytes.len() + exchange.response.bytes.len()) / 3 * 4);
     head(&mut line, exchange, &client, key, protocol);
     let mut parse_errors = 0;
     let sides = [
@@ -147,7 +146,7 @@ pub fn finalize_raw(exchange: &Exchange) -> Finished {
         parse_errors += other_body(&mut line, &form);
         if name == "req" {
             trailers(&mut line, side_trailers);
-            line.push(b'}');
+            line.push('}');
         }
     }
     tail(&mut line, exchange, exchange.end.is_disconnected());
@@ -166,22 +165,12 @@ pub fn finalize_raw(exchange: &Exchange) -> Finished {
         derive(facts(exchange, client, key), protocol, &view).row
     }))
     .unwrap_or_else(|_| bare_row(exchange, key, protocol));
-    Finished { line, row, attachments: Vec::new(), parse_errors }
-}
-
-/// The line's text so far, which is UTF-8 throughout.
-struct Written<'l>(&'l [u8]);
-
-impl<'l> Written<'l> {
-    fn at(&self, range: &Range<usize>) -> &'l str {
-        // Ranges are of members that were written from text.
-        std::str::from_utf8(&self.0[range.clone()]).unwrap_or_default()
-    }
+    Finished { line: line.into_bytes(), row, attachments: Vec::new(), parse_errors }
 }
 
 /// Members up to the request; where the name of the end stands.
-fn head(line: &mut Vec<u8>, exchange: &Exchange, client: &str, key: KeyHash, protocol: Protocol) -> Range<usize> {
-    line.extend_from_slice(b"{\"id\":");
+fn head(line: &mut String, exchange: &Exchange, client: &str, key: KeyHash, protocol: Protocol) -> Range<usize> {
+    line.push_str("{\"id\":");
     let id = exchange.id.to_string();
     crate::wire::json::write_string(line, &id);
     write::number_member(line, "v", LINE_FORMAT);
@@ -196,7 +185,7 @@ fn head(line: &mut Vec<u8>, exchange: &Exchange, client: &str, key: KeyHash, pro
     // Between the quotes.
     let end_name = line.len() - 1 - exchange.end.name().len()..line.len() - 1;
     write::plain_member(line, "key_hash", key);
-    write::string_member(line, "protocol", write::protocol_name(protocol));
+    write::string_member(line, "protocol", protocol.name());
     if let Some(ttfb_ms) = exchange.ttfb_ms {
         write::number_member(line, "ttfb_ms", ttfb_ms);
     }
@@ -207,31 +196,31 @@ fn head(line: &mut Vec<u8>, exchange: &Exchange, client: &str, key: KeyHash, pro
 const LINE_FORMAT: u32 = 1;
 
 /// The response's end and the members behind it.
-fn tail(line: &mut Vec<u8>, exchange: &Exchange, disconnected: bool) {
+fn tail(line: &mut String, exchange: &Exchange, disconnected: bool) {
     trailers(line, &exchange.response_trailers);
-    line.push(b'}');
+    line.push('}');
     write::bool_member(line, "disconnected", disconnected);
     write::bool_member(line, "truncated_req", exchange.request.is_cut);
     write::bool_member(line, "truncated_resp", exchange.response.is_cut);
     if let Some(error) = &exchange.error {
         write::string_member(line, "error", error);
     }
-    line.push(b'}');
+    line.push('}');
 }
 
-fn trailers(line: &mut Vec<u8>, trailers: &Headers) {
+fn trailers(line: &mut String, trailers: &Headers) {
     if !trailers.is_empty() {
-        line.push(b',');
+        line.push(',');
         write::fields(line, "trailers", "trailers_list", trailers);
     }
 }
 
 /// A body that is neither JSON nor events; how many parse errors it tells.
-fn other_body(line: &mut Vec<u8>, form: &Form<'_>) -> u32 {
+fn other_body(line: &mut String, form: &Form<'_>) -> u32 {
     match form {
         Form::Empty => {
             write::member(line, "body");
-            line.extend_from_slice(b"null");
+            line.push_str("null");
             0
         }
         Form::Raw { bytes, problem } => {

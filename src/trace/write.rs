@@ -1,6 +1,6 @@
 //! The members of a line, as text.
 
-use std::io::Write;
+use std::fmt::Write;
 use std::ops::Range;
 
 use base64::Engine;
@@ -9,36 +9,35 @@ use sha2::{Digest, Sha256};
 
 use super::body::Streamed;
 use crate::headers::{Headers, value_text};
-use crate::protocol::Protocol;
 use crate::recording::Recording;
 use crate::wire::decode::Coding;
 use crate::wire::json;
 use crate::wire::sse::Event;
 
 /// Appends `,"name":`.
-pub(super) fn member(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+pub(super) fn member(out: &mut String, name: &str) {
+    out.push_str(",\"");
+    out.push_str(name);
+    out.push_str("\":");
 }
 
-pub(super) fn string_member(out: &mut Vec<u8>, name: &str, text: &str) {
+pub(super) fn string_member(out: &mut String, name: &str, text: &str) {
     member(out, name);
     json::write_string(out, text);
 }
 
-pub(super) fn number_member(out: &mut Vec<u8>, name: &str, number: impl itoa::Integer) {
+pub(super) fn number_member(out: &mut String, name: &str, number: impl itoa::Integer) {
     member(out, name);
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.push_str(itoa::Buffer::new().format(number));
 }
 
-pub(super) fn bool_member(out: &mut Vec<u8>, name: &str, claim: bool) {
+pub(super) fn bool_member(out: &mut String, name: &str, claim: bool) {
     member(out, name);
-    out.extend_from_slice(if claim { b"true" } else { b"false" });
+    out.push_str(if claim { "true" } else { "false" });
 }
 
 /// A string member of something that needs no escaping.
-pub(super) fn plain_member(out: &mut Vec<u8>, name: &str, value: impl std::fmt::Display) {
+pub(super) fn plain_member(out: &mut String, name: &str, value: impl std::fmt::Display) {
     member(out, name);
     // Writing to memory does not fail.
     let _ = write!(out, "\"{value}\"");
@@ -46,9 +45,9 @@ pub(super) fn plain_member(out: &mut Vec<u8>, name: &str, value: impl std::fmt::
 
 /// Appends `"name":{` and what both sides begin with: headers, size and digest of the wire's bytes, and which
 /// codings the body beside them is without.
-pub(super) fn side(out: &mut Vec<u8>, name: &str, headers: &Headers, recording: &Recording, undone: &[Coding]) {
+pub(super) fn side(out: &mut String, name: &str, headers: &Headers, recording: &Recording, undone: &[Coding]) {
     member(out, name);
-    out.push(b'{');
+    out.push('{');
     fields(out, "headers", "headers_list", headers);
     number_member(out, "bytes", recording.wire_bytes);
     // Of a part it would be the digest of something that never passed.
@@ -64,18 +63,18 @@ pub(super) fn side(out: &mut Vec<u8>, name: &str, headers: &Headers, recording: 
 
 /// Appends header fields as an object, repeated ones joined, and only then their exact sequence as well.
 /// Begins without a comma.
-pub(super) fn fields(out: &mut Vec<u8>, name: &str, list_name: &str, headers: &Headers) {
+pub(super) fn fields(out: &mut String, name: &str, list_name: &str, headers: &Headers) {
     json::write_string(out, name);
-    out.extend_from_slice(b":{");
+    out.push_str(":{");
     let repeats = Repeats::of(headers);
     match &repeats {
         None => {
             for (at, (name, value)) in headers.iter().enumerate() {
                 if at > 0 {
-                    out.push(b',');
+                    out.push(',');
                 }
                 json::write_string(out, name);
-                out.push(b':');
+                out.push(':');
                 json::write_string(out, &value_text(value));
             }
         }
@@ -83,7 +82,7 @@ pub(super) fn fields(out: &mut Vec<u8>, name: &str, list_name: &str, headers: &H
             let all: Vec<(&str, &[u8])> = headers.iter().collect();
             for (rank, &first) in repeats.firsts.iter().enumerate() {
                 if rank > 0 {
-                    out.push(b',');
+                    out.push(',');
                 }
                 let mut joined = String::new();
                 let mut at = Some(first);
@@ -93,21 +92,21 @@ pub(super) fn fields(out: &mut Vec<u8>, name: &str, list_name: &str, headers: &H
                     at = repeats.next[here];
                 }
                 json::write_string(out, all[first].0);
-                out.push(b':');
+                out.push(':');
                 json::write_string(out, &joined);
             }
         }
     }
-    out.push(b'}');
+    out.push('}');
     if repeats.is_some() {
         member(out, list_name);
         let all: Vec<(&str, &[u8])> = headers.iter().collect();
         list(out, &all, |out, (name, value)| {
-            out.push(b'[');
+            out.push('[');
             json::write_string(out, name);
-            out.push(b',');
+            out.push(',');
             json::write_string(out, &value_text(value));
-            out.push(b']');
+            out.push(']');
         });
     }
 }
@@ -144,7 +143,7 @@ impl Repeats {
 }
 
 /// Appends a `body` member of verbatim JSON; where its text stands.
-pub(super) fn json_body(out: &mut Vec<u8>, text: &str) -> Range<usize> {
+pub(super) fn json_body(out: &mut String, text: &str) -> Range<usize> {
     member(out, "body");
     let start = out.len();
     json::embed(out, text);
@@ -152,15 +151,12 @@ pub(super) fn json_body(out: &mut Vec<u8>, text: &str) -> Range<usize> {
 }
 
 /// Appends raw bytes and why they are raw.
-pub(super) fn raw_body(out: &mut Vec<u8>, bytes: &[u8], problem: Option<&str>) {
+pub(super) fn raw_body(out: &mut String, bytes: &[u8], problem: Option<&str>) {
     if !bytes.is_empty() {
         member(out, "body_b64");
-        out.push(b'"');
-        let start = out.len();
-        out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-        let written = STANDARD.encode_slice(bytes, &mut out[start..]);
-        debug_assert_eq!(written.ok(), Some(out.len() - start), "padded base 64 is 4 characters per 3 bytes");
-        out.push(b'"');
+        out.push('"');
+        STANDARD.encode_string(bytes, out);
+        out.push('"');
     }
     if let Some(problem) = problem {
         string_member(out, "parse_error", problem);
@@ -168,7 +164,7 @@ pub(super) fn raw_body(out: &mut Vec<u8>, bytes: &[u8], problem: Option<&str>) {
 }
 
 /// Appends `first_event_ms` and `events`; where each event's `data` stands. An empty list is left out.
-pub(super) fn events(out: &mut Vec<u8>, streamed: &Streamed<'_>) -> (Vec<Range<usize>>, Option<u64>) {
+pub(super) fn events(out: &mut String, streamed: &Streamed<'_>) -> (Vec<Range<usize>>, Option<u64>) {
     let mut arrivals = Arrivals { marks: streamed.marks, at: 0 };
     let mut data = Vec::with_capacity(streamed.events.len());
     let mut first_event_ms = None;
@@ -181,22 +177,22 @@ pub(super) fn events(out: &mut Vec<u8>, streamed: &Streamed<'_>) -> (Vec<Range<u
             }
             member(out, "events");
         }
-        out.push(if rank == 0 { b'[' } else { b',' });
+        out.push(if rank == 0 { '[' } else { ',' });
         data.push(self::event(out, event, delta_ms));
     }
     if !data.is_empty() {
-        out.push(b']');
+        out.push(']');
     }
     (data, first_event_ms)
 }
 
-fn event(out: &mut Vec<u8>, event: &Event<'_>, delta_ms: Option<u64>) -> Range<usize> {
-    out.extend_from_slice(b"{\"event\":");
+fn event(out: &mut String, event: &Event<'_>, delta_ms: Option<u64>) -> Range<usize> {
+    out.push_str("{\"event\":");
     json::write_string(out, &event.name);
     member(out, "data");
     let start = out.len();
     match event.data.as_deref() {
-        None | Some("") => out.extend_from_slice(b"null"),
+        None | Some("") => out.push_str("null"),
         Some(data) => match json::value(data) {
             Ok(json) => json::embed(out, json),
             Err(_) => json::write_string(out, data),
@@ -212,17 +208,17 @@ fn event(out: &mut Vec<u8>, event: &Event<'_>, delta_ms: Option<u64>) -> Range<u
     if !others.is_empty() {
         member(out, "fields");
         list(out, &others, |out, (name, value)| {
-            out.push(b'[');
+            out.push('[');
             json::write_string(out, name);
-            out.push(b',');
+            out.push(',');
             json::write_string(out, value);
-            out.push(b']');
+            out.push(']');
         });
     }
     if let Some(delta_ms) = delta_ms {
         number_member(out, "t_delta_ms", delta_ms);
     }
-    out.push(b'}');
+    out.push('}');
     data
 }
 
@@ -241,37 +237,21 @@ impl Arrivals<'_> {
     }
 }
 
-fn list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
-    out.push(b'[');
+fn list<T>(out: &mut String, items: &[T], mut write: impl FnMut(&mut String, &T)) {
+    out.push('[');
     for (rank, item) in items.iter().enumerate() {
         if rank > 0 {
-            out.push(b',');
+            out.push(',');
         }
         write(out, item);
     }
-    out.push(b']');
+    out.push(']');
 }
 
-fn hex_string(out: &mut Vec<u8>, bytes: &[u8]) {
+fn hex_string(out: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
-    out.push(b'"');
-}
-
-/// A protocol's name on the line.
-pub(super) fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Chat => "chat",
-        Protocol::Completions => "completions",
-        Protocol::Responses => "responses",
-        Protocol::Messages => "messages",
-        Protocol::Gemini => "gemini",
-        Protocol::Embeddings => "embeddings",
-        Protocol::Images => "images",
-        Protocol::Audio => "audio",
-        Protocol::Realtime => "realtime",
-        Protocol::Models => "models",
-        Protocol::Unknown => "unknown",
-    }
+    out.push('"');
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    out.push('"');
 }

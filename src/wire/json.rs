@@ -14,45 +14,43 @@ pub fn value(text: &str) -> Result<&str, InvalidJson> {
 
 /// Appends a JSON value (as given by [`value`]) in one line: its text without CR and LF. In valid JSON these
 /// stand between tokens only.
-pub fn embed(out: &mut Vec<u8>, json: &str) {
-    let mut rest = json.as_bytes();
+pub fn embed(out: &mut String, json: &str) {
+    let mut rest = json;
     out.reserve(rest.len());
-    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
-        out.extend_from_slice(&rest[..at]);
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
     }
-    out.extend_from_slice(rest);
+    out.push_str(rest);
 }
 
 /// Appends a text as a JSON string. Only what JSON demands is escaped (RFC 8259 §7).
-pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    let bytes = text.as_bytes();
-    out.reserve(bytes.len() + 2);
-    out.push(b'"');
+pub fn write_string(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
+    out.push('"');
     let mut copied = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        let short = match byte {
-            b'"' | b'\\' => byte,
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            0x08 => b'b',
-            0x0c => b'f',
-            0..=0x1f => 0,
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            0..=0x1f => "\\u00",
             _ => continue,
         };
-        out.extend_from_slice(&bytes[copied..at]);
-        match short {
-            0 => {
-                let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-            }
-            short => out.extend_from_slice(&[b'\\', short]),
+        out.push_str(&text[copied..at]);
+        out.push_str(escape);
+        if escape == "\\u00" {
+            let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+            out.extend([digit(byte >> 4), digit(byte & 15)]);
         }
         copied = at + 1;
     }
-    out.extend_from_slice(&bytes[copied..]);
-    out.push(b'"');
+    out.push_str(&text[copied..]);
+    out.push('"');
 }
 
 /// One element of a top-level array.
@@ -123,9 +121,9 @@ mod tests {
     use super::*;
 
     fn embedded(json: &str) -> String {
-        let mut out = Vec::new();
+        let mut out = String::new();
         embed(&mut out, value(json).unwrap());
-        String::from_utf8(out).unwrap()
+        out
     }
 
     #[test]
@@ -171,10 +169,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_becomes_a_string_that_reads_back(text in any::<String>()) {
-            let mut out = Vec::new();
+            let mut out = String::new();
             write_string(&mut out, &text);
-            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
-            prop_assert!(!out.contains(&b'\n') && !out.contains(&b'\r'));
+            prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+            prop_assert!(!out.contains(['\n', '\r']));
         }
 
         #[test]
