@@ -9,6 +9,7 @@ mod log;
 mod mock;
 mod proxy;
 mod record;
+mod sockets;
 mod system;
 
 use std::process::ExitCode;

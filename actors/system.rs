@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
-use api_log::config::{Config, ListenAddress, ListenHost};
+use api_log::config::{Config, ListenAddress};
 use api_log::counters::Counters;
 use api_log::ids::TraceIds;
 use api_log::store::data_dir;
@@ -24,6 +24,7 @@ use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Limits, Order, Recorder, Settings, Target};
 use crate::record::finalizer::Shared;
 use crate::record::{Held, Intake, Memory, Queue, finalizers, index, spool, writers};
+use crate::sockets;
 
 /// Threads of the recording runtime. Parsing and disks never run on a lane.
 const RECORDING_THREADS: usize = 2;
@@ -65,6 +66,23 @@ pub(crate) enum StartError {
     /// A supervised part did not start.
     #[error("cannot start: {0}")]
     Supervision(#[from] ractor::SpawnErr),
+}
+
+/// Why the recorder ended with an error.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SystemError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A thread, a signal handler or a runtime could not be had.
+    #[error("cannot start: {0}")]
+    Io(#[from] std::io::Error),
+    /// Something failed too often.
+    #[error(transparent)]
+    Unasked(#[from] EndedUnasked),
+    /// Not everything could be brought to its end in time.
+    #[error("not everything was finished in time; the log says what")]
+    NotDrained,
 }
 
 /// A running recorder.
@@ -121,16 +139,23 @@ impl System {
         let registry = Registry::new();
         let counters = Arc::new(Counters::default());
         let memory = Memory::new(config.capture.memory_bytes);
-        let intake = Arc::new(Intake { ended: queue_to(&slots.finalizers, || finalizers::Msg::Wake), spills: queue_to(&slots.spool, || spool::Msg::Wake) });
+        let intake = Arc::new(Intake {
+            ended: queue_to(&slots.finalizers, || finalizers::Msg::Wake),
+            spills: queue_to(&slots.spool, || spool::Msg::Wake),
+        });
+        let door = index::Door::new(slots.index.clone(), registry.child("index"));
+        registry.show("index rows", door.room());
+        let settings = FinalizeSettings {
+            limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
+            trusted_proxies: config.proxy.trusted_proxies.clone(),
+            extracts_media: true,
+        };
         let shared = Arc::new(Shared {
             held: Held::default(),
             writers: slots.writers.clone(),
-            index: slots.index.clone(),
-            settings: FinalizeSettings {
-                limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
-                trusted_proxies: config.proxy.trusted_proxies.clone(),
-                extracts_media: true,
-            },
+            index: door.clone(),
+            settings_without_media: FinalizeSettings { extracts_media: false, ..settings.clone() },
+            settings,
             saves_media: AtomicBool::new(config.media.save_attachments),
             path_filter: config.plugins.path_filter.clone(),
             counters: counters.clone(),
@@ -169,10 +194,21 @@ impl System {
                 intake: intake.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
-                index: slots.index.clone(),
             })),
         };
-        let parts = Parts { slots: slots.clone(), registry, counters: counters.clone(), layout, intake, shared, front, api, most: config.storage.writer_chan_size, grace: config.shutdown.grace };
+        let parts = Parts {
+            slots: slots.clone(),
+            registry,
+            counters: counters.clone(),
+            layout,
+            intake,
+            shared,
+            front,
+            api,
+            door,
+            most: config.storage.writer_chan_size,
+            grace: config.shutdown.grace,
+        };
         let root = Root::start(parts.table(recording.handle())).await?;
         Ok(System {
             root,
@@ -222,6 +258,7 @@ struct Parts {
     shared: Arc<Shared>,
     front: Arc<Front>,
     api: api::Args,
+    door: index::Door,
     most: usize,
     grace: Duration,
 }
@@ -229,16 +266,21 @@ struct Parts {
 impl Parts {
     /// The supervision table, read top to bottom: started in this order, drained in reverse.
     fn table(self, recording: &Handle) -> Plan {
-        let Parts { slots, registry, counters, layout, intake, shared, front, api, most, grace } = self;
+        let Parts { slots, registry, counters, layout, intake, shared, front, api, door, most, grace } = self;
         let index = {
-            let args = index::Args { layout: layout.clone(), counters: counters.clone(), health: registry.child("index") };
+            let args = index::Args {
+                layout: layout.clone(),
+                counters: counters.clone(),
+                health: registry.child("index"),
+                door: door.clone(),
+            };
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
         };
         let writers = {
             let args = writers::Args {
                 layout,
                 leases: Leases::default(),
-                index: slots.index.clone(),
+                index: door,
                 counters: counters.clone(),
                 nursery: registry.nursery("writers"),
                 grace: DRAIN_GRACE,
@@ -250,16 +292,32 @@ impl Parts {
             Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()))
         };
         let finalizers = {
-            let args = finalizers::Args { intake, shared, most, health: registry.child("finalizers"), nursery: registry.nursery("finalizers"), grace: DRAIN_GRACE };
+            let args = finalizers::Args {
+                intake,
+                shared,
+                most,
+                health: registry.child("finalizers"),
+                nursery: registry.nursery("finalizers"),
+                grace: DRAIN_GRACE,
+            };
             Child::actor("finalizers", &slots.finalizers, move || (finalizers::Finalizers, args.clone()))
         };
         let api = Child::actor("api", &slots.api, move || (api::Server, api.clone()));
         let listener = {
-            let args = listener::Args { front, grace, health: registry.child("listener"), connections: registry.nursery("connections") };
+            let args = listener::Args {
+                front,
+                grace,
+                health: registry.child("listener"),
+                connections: registry.nursery("connections"),
+            };
             Child::actor("listener", &slots.listener, move || (listener::Listener, args.clone()))
         };
         let watchdog = {
-            let args = WatchdogArgs { registry: registry.clone(), period: Duration::from_secs(5), patience: Duration::from_secs(60) };
+            let args = WatchdogArgs {
+                registry: registry.clone(),
+                period: Duration::from_secs(5),
+                patience: Duration::from_secs(60),
+            };
             Child::actor("watchdog", &Slot::new(), move || (Watchdog, args.clone()))
         };
         Plan {
@@ -337,30 +395,7 @@ fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Vec<LaneHandl
 }
 
 fn bind(key: &'static str, address: &ListenAddress) -> Result<TcpListener, StartError> {
-    let failed = |source| StartError::Listen { key, address: address.to_string(), source };
-    let socket = match &address.host {
-        // All interfaces of both families where the system has both.
-        ListenHost::Any => bind_to(SocketAddr::from(([0u16; 8], address.port)))
-            .or_else(|_| bind_to(SocketAddr::from(([0u8; 4], address.port)))),
-        ListenHost::Ip(host) => bind_to(SocketAddr::new(*host, address.port)),
-        ListenHost::Name(name) => std::net::ToSocketAddrs::to_socket_addrs(&(&**name, address.port))
-            .and_then(|mut found| found.next().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
-            .and_then(bind_to),
-    };
-    socket.map_err(failed)
-}
-
-fn bind_to(address: SocketAddr) -> std::io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    sockets::bind(address).map_err(|source| StartError::Listen { key, address: address.to_string(), source })
 }
 
 fn tell_about_token(layout: &Layout, token: &token::Token) {

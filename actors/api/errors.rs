@@ -48,12 +48,20 @@ impl Problem {
     /// Something of ours failed. The inside goes to the log, not to the caller.
     pub(crate) fn server_error(inside: &dyn std::fmt::Display) -> Problem {
         tracing::error!(error = %inside, "an API request failed");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "the recorder could not answer; its log says why")
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            "the recorder could not answer; its log says why",
+        )
     }
 
     /// A handler panicked; the process lives on.
     pub(crate) fn server_panic() -> Problem {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_panic", "the recorder failed to answer; its log says why")
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_panic",
+            "the recorder failed to answer; its log says why",
+        )
     }
 }
 

@@ -43,7 +43,8 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": api.started.elapsed().as_secs(),
         "counters": parts.counters.snapshot(),
-        "ledger": parts.counters.ledger(),
+        "ledger": parts.counters.ledger.snapshot(),
+        "recording": parts.counters.recording.snapshot(),
         "supervision": children,
         "queues": {
             "captures": {

@@ -7,6 +7,7 @@
 mod auth;
 mod errors;
 mod health;
+mod params;
 mod readers;
 mod routes;
 mod server;
@@ -19,10 +20,10 @@ use api_log::counters::Counters;
 use api_log::store::layout::Layout;
 use api_log::store::token::Token;
 
-use crate::kit::{Registry, Slot};
+use crate::kit::Registry;
 use crate::proxy::listener::Front;
 use crate::record::finalizer::Shared;
-use crate::record::{Intake, Memory, index};
+use crate::record::{Intake, Memory};
 
 pub(crate) use server::{Args, Msg, Server};
 
@@ -43,7 +44,6 @@ pub(crate) struct Parts {
     pub(crate) intake: Arc<Intake>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) front: Arc<Front>,
-    pub(crate) index: Slot<index::Msg>,
 }
 
 impl State {

@@ -81,16 +81,12 @@ impl Actor for Server {
 async fn serve(socket: tokio::net::TcpListener, state: Arc<State>, mut stopping: watch::Receiver<bool>) {
     let router = routes::router(state);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(READ_HEADER)
-        .max_buf_size(MAX_HEADER_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(READ_HEADER).max_buf_size(MAX_HEADER_BYTES);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            _ = stopping.wait_for(|it| *it) => break,
+            () = told_to_stop(&mut stopping) => break,
             Some(_) = connections.join_next() => {}
             accepted = socket.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
@@ -109,4 +105,9 @@ async fn serve(socket: tokio::net::TcpListener, state: Arc<State>, mut stopping:
     }
     drop(socket);
     graceful.shutdown().await;
+}
+
+async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the server's actor is gone, and this task with it.
+    let _ = stopping.wait_for(|it| *it).await;
 }

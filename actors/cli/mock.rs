@@ -2,10 +2,32 @@
 
 use std::process::ExitCode;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::args::Mock;
+use super::serve::control_runtime;
+use crate::mock::{Options, start};
 
 /// Runs the mock gateway until a signal ends it.
-pub(crate) fn run(_mock: Mock) -> ExitCode {
-    super::complain("mock: not available in this build");
-    ExitCode::FAILURE
+pub(crate) fn run(mock: Mock) -> ExitCode {
+    let served = control_runtime().and_then(|runtime| {
+        runtime.block_on(async {
+            let mut term = signal(SignalKind::terminate())?;
+            let gateway = start(&mock.listen, Options::default()).await?;
+            super::say(format_args!("mock gateway listening on http://{}\n", gateway.address()));
+            tokio::select! {
+                _ = term.recv() => {}
+                interrupted = tokio::signal::ctrl_c() => interrupted?,
+            }
+            gateway.shutdown().await;
+            Ok(())
+        })
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            super::complain(format_args!("the mock gateway cannot run on {}: {error}", mock.listen));
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -35,7 +35,7 @@ pub(crate) use self::child::{Child, Restart, spawn_on};
 pub(crate) use self::ending::Ending;
 pub(crate) use self::nursery::{Ended, NotStarted, Nursery, NurseryHealth, NurseryReport};
 pub(crate) use self::probe::{ChildHealth, ChildReport, ChildState, LastError, Pending, Registry};
-pub(crate) use self::root::Root;
+pub(crate) use self::root::{EndedUnasked, Root};
 pub(crate) use self::slot::{NoAnswer, NobodyThere, Slot};
 pub(crate) use self::supervisor::{Patience, Plan, Supervisor};
 pub(crate) use self::watchdog::{Watchdog, WatchdogArgs};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use api_log::config::ListenAddress;
 use axum::body::Body;
 use axum::extract::Request;
 use hyper::service::service_fn;
@@ -44,8 +45,8 @@ pub(crate) struct Mock {
 /// # Errors
 ///
 /// Those of binding the address.
-pub(crate) async fn start(listen: SocketAddr, options: Options) -> io::Result<Mock> {
-    let listener = TcpListener::bind(listen).await?;
+pub(crate) async fn start(listen: &ListenAddress, options: Options) -> io::Result<Mock> {
+    let listener = TcpListener::from_std(crate::sockets::bind(listen)?)?;
     let address = listener.local_addr()?;
     let (closing, closed) = watch::channel(false);
     let gateway = Arc::new(Gateway::new(options.pause, closed));

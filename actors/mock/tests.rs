@@ -12,7 +12,7 @@ use super::coding::{Coding, Encoder};
 use super::{Mock, Options, start};
 
 async fn mock() -> Mock {
-    start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Options::default()).await.unwrap()
+    start(&"127.0.0.1:0".parse().unwrap(), Options::default()).await.unwrap()
 }
 
 fn post(mock: &Mock, path: &str, body: &Value) -> RequestBuilder {

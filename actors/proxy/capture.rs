@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api_log::counters::{Counters, DropCause};
+use api_log::counters::{Counters, DropCause, InFlight};
 use api_log::exchange::End;
 use api_log::headers::Headers;
 use api_log::ids::{TraceId, TraceIds, UnixMillis};
@@ -61,6 +61,7 @@ pub(crate) struct Capture {
     ts_start: UnixMillis,
     started: Instant,
     peer: SocketAddr,
+    in_flight: Option<InFlight>,
     inner: Mutex<Inner>,
 }
 
@@ -92,13 +93,13 @@ struct Side {
 impl Capture {
     /// Begins the capture of a request whose head is `request_head`.
     pub(crate) fn begin(recorder: &Arc<Recorder>, peer: SocketAddr, request_head: Vec<u8>) -> Arc<Capture> {
-        recorder.counters.accepted.increment();
         let ts_start = UnixMillis::now();
         Arc::new(Capture {
             id: recorder.ids.next(ts_start),
             ts_start,
             started: Instant::now(),
             peer,
+            in_flight: Some(recorder.counters.ledger.accept()),
             inner: Mutex::new(Inner {
                 request_head,
                 answer: None,
@@ -217,7 +218,7 @@ impl Side {
         }
         if !self.reserve(kept.len()) {
             self.is_cut = true;
-            recorder.counters.capture_memory_cut.increment();
+            recorder.counters.recording.capture_memory_cut.increment();
             return;
         }
         self.tail.extend_from_slice(kept);
@@ -269,7 +270,7 @@ impl Drop for Capture {
     fn drop(&mut self) {
         let recorder = &self.recorder;
         if recorder.intake.ended.len() >= recorder.max_waiting {
-            recorder.counters.dropped(DropCause::WriterFull);
+            recorder.counters.ledger.count_dropped(DropCause::WriterFull);
             return;
         }
         let memory = &recorder.memory;
@@ -291,6 +292,7 @@ impl Drop for Capture {
             ttfb_ms: inner.ttfb_ms,
             error: inner.error.take(),
             handed_over: Instant::now(),
+            _in_flight: self.in_flight.take(),
         };
         recorder.intake.ended.push(captured);
     }

@@ -142,7 +142,14 @@ impl Under {
             let on_upstream = hyper::upgrade::on(&mut answer);
             let (mut parts, _) = answer.into_parts();
             hops::strip(&mut parts.headers, Upgrade::Tunnelled);
-            upgrade::tunnel(self.capture.clone(), self.client.clone(), self.open.clone(), upstream, on_client, on_upstream);
+            upgrade::tunnel(
+                self.capture.clone(),
+                self.client.clone(),
+                self.open.clone(),
+                upstream,
+                on_client,
+                on_upstream,
+            );
             return Response::from_parts(parts, ResponseBody::Own(None));
         }
         let (mut parts, body) = answer.into_parts();
@@ -252,6 +259,9 @@ impl Lane {
         }
         let is_filtered = self.capture_filter.matches(request.uri().path());
         if is_filtered {
+            let ledger = &self.recorder.counters.ledger;
+            let _accepted = ledger.accept();
+            ledger.count_filtered();
             self.recorder.counters.traces_dropped_capture_filter.increment();
         }
         !is_filtered

@@ -153,7 +153,11 @@ impl<I> Heads<I> {
 }
 
 impl<I: Read + Unpin> Read for Heads<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let read = {
             // SAFETY: the slice is only handed to a `ReadBuf`, which never de-initialises what it covers.
             let mut buffer = hyper::rt::ReadBuf::uninit(unsafe { cursor.as_mut() });
@@ -240,7 +244,10 @@ mod tests {
     fn interim_answers_are_passed_over() {
         let copy = fed(
             Reads::Answers,
-            &[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r", b"\nHTTP/1.1 200 OK\r\nA: b\r\n\r\nbody"],
+            &[
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r",
+                b"\nHTTP/1.1 200 OK\r\nA: b\r\n\r\nbody",
+            ],
         );
         assert_eq!(copy.take(&[b"HTTP/1.1 200"], true).unwrap(), b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
     }

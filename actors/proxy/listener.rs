@@ -53,6 +53,7 @@ pub(crate) struct Front {
     pub(crate) is_closed: AtomicBool,
 }
 
+#[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) front: Arc<Front>,
     pub(crate) grace: Duration,
@@ -134,7 +135,11 @@ impl Front {
     }
 
     /// Deals a connection to the lane with the fewest.
-    fn deal(&self, stream: std::net::TcpStream, peer: SocketAddr) -> Option<(watch::Sender<Order>, watch::Receiver<bool>)> {
+    fn deal(
+        &self,
+        stream: std::net::TcpStream,
+        peer: SocketAddr,
+    ) -> Option<(watch::Sender<Order>, watch::Receiver<bool>)> {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let is_refused = self.max_connections > 0 && self.open() as u64 >= self.max_connections;
         if is_refused {

@@ -167,9 +167,7 @@ impl Pool {
 
     /// Closes what has been idle for too long.
     pub(crate) fn prune(&self) {
-        self.idle
-            .borrow_mut()
-            .retain(|it| !it.line.sender.is_closed() && it.since.elapsed() < self.target.idle);
+        self.idle.borrow_mut().retain(|it| !it.line.sender.is_closed() && it.since.elapsed() < self.target.idle);
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use api_log::counters::InFlight;
 use api_log::exchange::{End, Exchange};
 use api_log::headers::Headers;
 use api_log::ids::{TraceId, UnixMillis};
@@ -235,6 +236,8 @@ pub(crate) struct Captured {
     pub(crate) error: Option<Box<str>>,
     /// When it was handed over.
     pub(crate) handed_over: std::time::Instant,
+    /// Counts it as in flight until it has an outcome.
+    pub(crate) _in_flight: Option<InFlight>,
 }
 
 impl Captured {
@@ -248,8 +251,7 @@ impl Captured {
         }
         let mut request_headers = Headers::parse(&self.request_head).unwrap_or_default();
         crate::proxy::strip_recorded(&mut request_headers);
-        let response_headers =
-            self.answer.as_ref().and_then(|(_, head)| Headers::parse(head)).unwrap_or_default();
+        let response_headers = self.answer.as_ref().and_then(|(_, head)| Headers::parse(head)).unwrap_or_default();
         Exchange {
             id: self.id,
             ts_start: self.ts_start,

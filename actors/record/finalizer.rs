@@ -15,7 +15,7 @@ use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_raw};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::held::{Held, HeldTrace};
-use super::index;
+use super::index::Door;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
 use crate::kit::Slot;
@@ -34,9 +34,11 @@ pub(crate) struct Shared {
     /// The way to the files.
     pub(crate) writers: Slot<writers::Msg>,
     /// The way to the index.
-    pub(crate) index: Slot<index::Msg>,
-    /// How bodies are read.
+    pub(crate) index: Door,
+    /// How bodies are read while attachments are saved.
     pub(crate) settings: FinalizeSettings,
+    /// The same while they are not.
+    pub(crate) settings_without_media: FinalizeSettings,
     /// Whether attachments are written beside the lines.
     pub(crate) saves_media: AtomicBool,
     /// Paths whose traces are not recorded.
@@ -86,10 +88,10 @@ impl Args {
         if let Some(finished) = self.finalize() {
             match self.append(&finished).await {
                 Ok(appended) => self.write_media(&finished, appended),
-                Err(AppendFailed) => shared.counters.dropped(DropCause::JsonlFail),
+                Err(AppendFailed) => shared.counters.ledger.count_dropped(DropCause::JsonlFail),
             }
         } else {
-            shared.counters.filtered.increment();
+            shared.counters.ledger.count_filtered();
         }
         shared.held.release(id);
     }
@@ -99,7 +101,7 @@ impl Args {
         let Args { trace, shared } = self;
         let began = std::time::Instant::now();
         let is_first_try = trace.tries.fetch_add(1, Ordering::Relaxed) == 0;
-        shared.counters.timings.drain_ms.record(began.saturating_duration_since(trace.captured.handed_over));
+        shared.counters.timings.drain_ms.observe(began.saturating_duration_since(trace.captured.handed_over));
         let exchange = trace.captured.exchange();
         let path = exchange.target.split('?').next().unwrap_or_default();
         if shared.path_filter.matches(path) {
@@ -107,17 +109,15 @@ impl Args {
         }
         #[cfg(test)]
         crate::faults::strike("finalizer");
+        let saves_media = shared.saves_media.load(Ordering::Relaxed);
         let mut finished = if is_first_try {
-            finalize(&exchange, &shared.settings)
+            finalize(&exchange, if saves_media { &shared.settings } else { &shared.settings_without_media })
         } else {
-            shared.counters.finalized_raw.increment();
-            finalize_raw(&exchange, &shared.settings)
+            shared.counters.recording.finalized_raw.increment();
+            finalize_raw(&exchange)
         };
-        if !shared.saves_media.load(Ordering::Relaxed) {
-            finished.attachments.clear();
-        }
         finished.row.media_count = finished.attachments.len() as u32;
-        shared.counters.timings.parse_ms.record(began.elapsed());
+        shared.counters.timings.parse_ms.observe(began.elapsed());
         let row = &finished.row;
         let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);
         if shared.slow_trace.is_some_and(|threshold| duration >= threshold) {
@@ -161,17 +161,14 @@ impl Args {
         }
         let id = finished.row.id;
         let folder = self.shared.layout.media(bucket, id);
-        let written = match media::write(&folder, &finished.attachments) {
-            Ok(written) => written,
-            Err(error) => {
-                tracing::warn!(trace = %id, %error, "attachments could not be written");
-                0
-            }
-        };
-        self.shared.counters.total_media_files.add(u64::from(written));
-        if written != finished.row.media_count {
+        let written = media::write(&folder, &finished.attachments);
+        for error in written.failures {
+            tracing::warn!(trace = %id, %error, "an attachment is only in the line");
+        }
+        self.shared.counters.total_media_files.add(u64::from(written.count));
+        if written.count != finished.row.media_count {
             // The row said what was meant to be there. A lost correction comes back with a rebuild.
-            let _ = self.shared.index.cast(index::Msg::MediaCount { id, count: written });
+            self.shared.index.correct_media_count(id, written.count);
         }
     }
 }

@@ -149,7 +149,7 @@ impl State {
         let tries = trace.tries.load(Ordering::Relaxed);
         tracing::warn!(trace = %id, tries, ?how, "a finalizer failed");
         if tries >= MAX_TRIES {
-            shared.counters.dropped(DropCause::FinalizeFailed);
+            shared.counters.ledger.count_dropped(DropCause::FinalizeFail);
             shared.held.release(id);
             return Ok(());
         }

@@ -58,7 +58,12 @@ impl Held {
     /// Takes a trace in.
     pub(crate) fn hold(&self, captured: Captured, pending: Pending) -> Arc<HeldTrace> {
         let id = captured.id;
-        let trace = Arc::new(HeldTrace { captured, tries: AtomicU32::new(0), state: AtomicU8::new(WAITING), _pending: pending });
+        let trace = Arc::new(HeldTrace {
+            captured,
+            tries: AtomicU32::new(0),
+            state: AtomicU8::new(WAITING),
+            _pending: pending,
+        });
         self.0.lock().insert(id, trace.clone());
         trace
     }

@@ -59,11 +59,11 @@ impl Args {
         let _pending = self.health.begin();
         match block.spill(&file) {
             Ok(()) => {
-                self.counters.spilled_blocks.increment();
+                self.counters.recording.spilled_blocks.increment();
                 myself.cast(Msg::Wake)?;
             }
             Err(error) => {
-                self.counters.spill_errors.increment();
+                self.counters.recording.spill_errors.increment();
                 tracing::warn!(%error, "a capture cannot move to tmp/ and stays in memory");
                 myself.send_after(REFUSED_PAUSE, || Msg::Wake);
             }

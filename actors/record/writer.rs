@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api_log::counters::Counters;
+use api_log::counters::{Count, Counters};
 use api_log::ids::{BucketId, Place, SegmentId};
 use api_log::jsonl::file::JsonlFile;
 use api_log::store::layout::Layout;
@@ -15,8 +15,8 @@ use api_log::trace::Finished;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::held::HeldTrace;
-use super::{index, writers};
-use crate::kit::Slot;
+use super::index::Door;
+use super::writers;
 
 /// How long lines gather while there are many.
 const GATHER: Duration = Duration::from_millis(5);
@@ -29,11 +29,7 @@ pub(crate) struct Writer;
 
 pub(crate) enum Msg {
     /// Appends the line, and replies once it stands in the file.
-    Append {
-        trace: Arc<HeldTrace>,
-        finished: Arc<Finished>,
-        reply: RpcReplyPort<Result<Appended, AppendFailed>>,
-    },
+    Append { trace: Arc<HeldTrace>, finished: Arc<Finished>, reply: RpcReplyPort<Result<Appended, AppendFailed>> },
     /// The gathering time is over.
     Flush,
     /// Closes the file if nothing came since the last look.
@@ -55,7 +51,7 @@ pub(crate) struct Args {
     pub(crate) bucket: BucketId,
     pub(crate) lease: SharedLease,
     pub(crate) layout: Layout,
-    pub(crate) index: Slot<index::Msg>,
+    pub(crate) index: Door,
     pub(crate) counters: Arc<Counters>,
     pub(crate) writers: ActorRef<writers::Msg>,
 }
@@ -84,7 +80,7 @@ impl Actor for Writer {
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let file = JsonlFile::open(&args.layout, SegmentId { bucket: args.bucket, number: 0 })?;
         if file.cut_bytes() > 0 {
-            args.counters.torn_lines.increment();
+            args.counters.recording.torn_lines.increment();
             tracing::warn!(bucket = %args.bucket, bytes = file.cut_bytes(), "a torn last line was cut off and kept aside");
         }
         myself.send_interval(IDLE / 2, || Msg::CloseIfIdle);
@@ -161,7 +157,7 @@ impl State {
             }
             Err(error) => {
                 tracing::warn!(bucket = %self.args.bucket, %error, "lines could not be appended");
-                self.args.counters.append_errors.increment();
+                self.args.counters.recording.append_errors.increment();
                 for waiting in std::mem::take(&mut batch.0) {
                     waiting.trace.unclaim();
                     let _ = waiting.reply.send(Err(AppendFailed));
@@ -175,7 +171,7 @@ impl State {
         trace.written();
         count(&self.args.counters, &finished);
         // A row that the index has no room for is read back from the file.
-        index::offer(&self.args.index, finished, place);
+        self.args.index.offer(finished, place);
         let _ = reply.send(Ok(Appended { bucket: Some(self.args.bucket) }));
     }
 }
@@ -193,8 +189,15 @@ impl Drop for Batch {
 
 fn count(counters: &Counters, finished: &Finished) {
     let row = &finished.row;
-    counters.recorded(row.status, finished.line.len() as u64 + 1);
-    counters.tokens(&row.usage);
+    counters.ledger.count_recorded();
+    counters.count_appended(u16::try_from(row.status).ok(), finished.line.len() as u64 + 1);
+    let tokens =
+        |total: &Count, found: Option<i64>| total.add(found.and_then(|it| u64::try_from(it).ok()).unwrap_or(0));
+    tokens(&counters.total_prompt_tokens, row.usage.prompt);
+    tokens(&counters.total_completion_tokens, row.usage.completion);
+    tokens(&counters.total_cached_tokens, row.usage.cached);
+    tokens(&counters.total_cache_creation_tokens, row.usage.cache_creation);
+    tokens(&counters.total_reasoning_tokens, row.usage.reasoning);
     if row.truncated_req {
         counters.truncated_req_total.increment();
     }

@@ -13,9 +13,9 @@ use api_log::trace::Finished;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::held::HeldTrace;
-use super::index;
+use super::index::Door;
 use super::writer::{self, AppendFailed, Appended, Writer};
-use crate::kit::{Ended, Ending, Nursery, NurseryHealth, Slot};
+use crate::kit::{Ended, Ending, Nursery, NurseryHealth};
 
 /// Files open at once. A key more waits until an idle one is closed; the service's file limit is far above.
 const MOST_OPEN: usize = 8192;
@@ -24,11 +24,7 @@ pub(crate) struct Writers;
 
 pub(crate) enum Msg {
     /// Appends a line to today's file of its key.
-    Append {
-        trace: Arc<HeldTrace>,
-        finished: Arc<Finished>,
-        reply: RpcReplyPort<Result<Appended, AppendFailed>>,
-    },
+    Append { trace: Arc<HeldTrace>, finished: Arc<Finished>, reply: RpcReplyPort<Result<Appended, AppendFailed>> },
     /// A writer had nothing to do for a while.
     Idle(BucketId),
 }
@@ -37,7 +33,7 @@ pub(crate) enum Msg {
 pub(crate) struct Args {
     pub(crate) layout: Layout,
     pub(crate) leases: Leases,
-    pub(crate) index: Slot<index::Msg>,
+    pub(crate) index: Door,
     pub(crate) counters: Arc<Counters>,
     pub(crate) nursery: Arc<NurseryHealth>,
     /// How long writers may take when the recorder ends.
@@ -117,7 +113,7 @@ impl State {
     ) -> Result<ActorRef<writer::Msg>, ActorProcessingErr> {
         let args = writer::Args {
             bucket,
-            lease: self.args.leases.share(bucket)?,
+            lease: self.args.leases.shared(bucket)?,
             layout: self.args.layout.clone(),
             index: self.args.index.clone(),
             counters: self.args.counters.clone(),

@@ -60,6 +60,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: $kind,)*
             /// How long the steps took.
             pub timings: Timings,
+            /// What went on between wire and file beyond the documented counters.
+            pub recording: Recording,
             /// The accounting of exchanges; three of the figures of `/healthz` are taken from it.
             pub ledger: Arc<Ledger>,
         }
@@ -72,8 +74,6 @@ macro_rules! counters {
             pub drop_writer_full: u64,
             /// Exchanges discarded because the file could not be written.
             pub drop_jsonl_fail: u64,
-            /// Exchanges that the capture filter skipped.
-            pub traces_dropped_capture_filter: u64,
             /// How long the steps took.
             pub timings: TimingsSnapshot,
         }
@@ -85,7 +85,6 @@ macro_rules! counters {
                     $($name: self.$name.get(),)*
                     drop_writer_full: self.ledger.dropped(DropCause::WriterFull),
                     drop_jsonl_fail: self.ledger.dropped(DropCause::JsonlFail),
-                    traces_dropped_capture_filter: self.ledger.filtered(),
                     timings: self.timings.snapshot(),
                 }
             }
@@ -130,6 +129,8 @@ counters! {
     upstream_dial_err: Count,
     /// Traces that took at least as long as the slow threshold.
     slow_traces: Count,
+    /// Exchanges that the capture filter skipped.
+    traces_dropped_capture_filter: Count,
     /// Files that retention removed.
     evicted_traces: Count,
     /// Bytes of lines and media that retention removed.
@@ -152,6 +153,49 @@ impl Counters {
             4 => self.appended_4xx.increment(),
             5 => self.appended_5xx.increment(),
             _ => {}
+        }
+    }
+}
+
+/// Incidents between wire and file, each a thing to look into.
+#[derive(Debug, Default)]
+pub struct Recording {
+    /// Bodies cut because the memory of all captures was used up.
+    pub capture_memory_cut: Count,
+    /// Blocks of captures moved to `tmp/`.
+    pub spilled_blocks: Count,
+    /// Blocks that could not be moved and stayed in memory.
+    pub spill_errors: Count,
+    /// Traces recorded raw because reading them failed.
+    pub finalized_raw: Count,
+    /// Torn last lines cut off when a segment was opened.
+    pub torn_lines: Count,
+    /// Writes that the disk refused.
+    pub append_errors: Count,
+}
+
+/// [`Recording`] as it stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the members of `Recording`")]
+pub struct RecordingSnapshot {
+    pub capture_memory_cut: u64,
+    pub spilled_blocks: u64,
+    pub spill_errors: u64,
+    pub finalized_raw: u64,
+    pub torn_lines: u64,
+    pub append_errors: u64,
+}
+
+impl Recording {
+    /// The figures as they stand.
+    pub fn snapshot(&self) -> RecordingSnapshot {
+        RecordingSnapshot {
+            capture_memory_cut: self.capture_memory_cut.get(),
+            spilled_blocks: self.spilled_blocks.get(),
+            spill_errors: self.spill_errors.get(),
+            finalized_raw: self.finalized_raw.get(),
+            torn_lines: self.torn_lines.get(),
+            append_errors: self.append_errors.get(),
         }
     }
 }

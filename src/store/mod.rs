@@ -1,1 +1,6 @@
 //! The data dir: its paths, leases and limits.
+
+pub mod data_dir;
+pub mod layout;
+pub mod lease;
+pub mod token;

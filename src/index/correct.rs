@@ -1,0 +1,17 @@
+//! Corrections of single rows.
+
+use rusqlite::{Connection, params};
+
+use crate::ids::TraceId;
+use crate::index::IndexError;
+
+/// Sets how many attachments of a trace there are. An unknown id changes nothing.
+///
+/// # Errors
+/// The database fails.
+pub fn set_media_count(connection: &mut Connection, id: TraceId, count: u32) -> Result<(), IndexError> {
+    connection
+        .prepare_cached("UPDATE rows SET media_count = ?2 WHERE id = ?1")?
+        .execute(params![id.to_string(), count])?;
+    Ok(())
+}
