@@ -1,1 +1,5 @@
 //! The data dir: its paths, leases and limits.
+
+pub mod data_dir;
+pub mod layout;
+pub mod lease;
