@@ -1,3 +1,6 @@
 //! The trace files: lines, segments, sealed days.
 
+pub mod file;
 pub mod line;
+pub mod read;
+pub mod scan;

@@ -1,0 +1,197 @@
+//! One line at its place, whatever form its segment is in, and surely the line of that trace.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::ids::{Place, SegmentId, TraceId};
+use crate::store::layout::{Form, Layout};
+
+/// A line that could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The segment is not on disk in any form: it was deleted.
+    #[error("segment {0} is gone")]
+    Gone(SegmentId),
+    /// The disk, or the compressed form, is damaged.
+    #[error("cannot read {segment} at offset {offset}: {source}")]
+    Read {
+        /// Which segment.
+        segment: SegmentId,
+        /// Where the line begins.
+        offset: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// What stands there is not that trace's whole line.
+    #[error("{segment} does not hold trace {id} at offset {offset}")]
+    NotThere {
+        /// Which segment.
+        segment: SegmentId,
+        /// Where the line should begin.
+        offset: u64,
+        /// The trace looked for.
+        id: TraceId,
+    },
+}
+
+/// A segment's uncompressed bytes.
+pub type SegmentReader = Box<dyn Read + Send>;
+
+/// A segment's uncompressed bytes from `offset` on, and the form that they are read from.
+/// In a compressed form everything before is inflated and thrown away.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] if no form of it exists; any other that the disk or the form gives.
+pub fn open_at(layout: &Layout, segment: SegmentId, offset: u64) -> io::Result<(SegmentReader, Form)> {
+    let mut outcome = Err(io::Error::from(io::ErrorKind::NotFound));
+    // Once more at the end: sealing puts the new form in place before it takes the plain one away, so a
+    // reader that looked for the one too late and for the other too early finds it in the second round.
+    for form in Form::ALL.into_iter().chain(Form::ALL) {
+        match File::open(layout.segment(segment, form)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(file) => {
+                outcome = Ok((file, form));
+                break;
+            }
+        }
+    }
+    let (mut file, form) = outcome?;
+    let mut reader: SegmentReader = match form {
+        Form::Plain => {
+            file.seek(SeekFrom::Start(offset))?;
+            return Ok((Box::new(file), form));
+        }
+        Form::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
+        Form::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(128 * 1024, file))),
+    };
+    let skipped = io::copy(&mut reader.by_ref().take(offset), &mut io::sink())?;
+    if skipped < offset {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((reader, form))
+}
+
+/// The line of a trace, without its newline.
+///
+/// # Errors
+/// The segment is gone or damaged, or another line stands there.
+pub fn line(layout: &Layout, place: Place, id: TraceId) -> Result<Vec<u8>, ReadError> {
+    let Place { segment, offset, bytes } = place;
+    let not_there = ReadError::NotThere { segment, offset, id };
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => ReadError::Gone(segment),
+        io::ErrorKind::UnexpectedEof => ReadError::NotThere { segment, offset, id },
+        _ => ReadError::Read { segment, offset, source },
+    };
+    let (reader, _) = open_at(layout, segment, offset).map_err(failed)?;
+    // The length comes from the index, which is not the truth: no more is reserved than a usual line.
+    let mut line = Vec::with_capacity((bytes as usize + 1).min(1024 * 1024));
+    reader.take(u64::from(bytes) + 1).read_to_end(&mut line).map_err(failed)?;
+    let is_whole = line.len() == bytes as usize + 1 && line.pop() == Some(b'\n');
+    if is_whole && is_line_of(&line, id) { Ok(line) } else { Err(not_there) }
+}
+
+/// Whether a line's `id` member is this id.
+fn is_line_of(line: &[u8], id: TraceId) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Identity<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    }
+    let id = id.to_string();
+    let is_first = line.strip_prefix(b"{\"id\":\"").and_then(|rest| rest.strip_prefix(id.as_bytes()));
+    if is_first.is_some_and(|rest| rest.starts_with(b"\"")) {
+        return true;
+    }
+    serde_json::from_slice::<Identity<'_>>(line).is_ok_and(|it| it.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::jsonl::file::JsonlFile;
+
+    const FIRST: &str = "01J00000000000000000000001";
+    const SECOND: &str = "01J00000000000000000000002";
+
+    fn two_lines(layout: &Layout) -> Vec<Place> {
+        let mut file = JsonlFile::open(layout, "2026-05-27/a1b2c3d4.jsonl".parse().unwrap()).unwrap();
+        let first = format!("{{\"id\":\"{FIRST}\",\"n\":1}}");
+        let second = format!("{{\"n\": 2, \"id\" : \"{SECOND}\"}}");
+        file.append(&[first.as_bytes(), second.as_bytes()]).unwrap()
+    }
+
+    fn seal(layout: &Layout, segment: SegmentId, form: Form) {
+        let plain = layout.segment(segment, Form::Plain);
+        let bytes = std::fs::read(&plain).unwrap();
+        let sealed = match form {
+            Form::Plain => return,
+            Form::Zstd => zstd::stream::encode_all(&bytes[..], 3).unwrap(),
+            Form::Gzip => {
+                // Two members, as one made of blocks has.
+                let member = |part: &[u8]| {
+                    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                    encoder.write_all(part).unwrap();
+                    encoder.finish().unwrap()
+                };
+                [member(&bytes[..10]), member(&bytes[10..])].concat()
+            }
+        };
+        std::fs::write(layout.segment(segment, form), sealed).unwrap();
+        std::fs::remove_file(plain).unwrap();
+    }
+
+    #[test]
+    fn a_line_is_found_in_every_form() {
+        for form in Form::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            let layout = Layout::new(dir.path());
+            let places = two_lines(&layout);
+            seal(&layout, places[0].segment, form);
+            let text = |place: Place, id: &str| line(&layout, place, id.parse().unwrap()).unwrap();
+            assert_eq!(text(places[0], FIRST), format!("{{\"id\":\"{FIRST}\",\"n\":1}}").as_bytes());
+            assert_eq!(text(places[1], SECOND), format!("{{\"n\": 2, \"id\" : \"{SECOND}\"}}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn another_line_is_never_given_for_it() {
+        for form in Form::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            let layout = Layout::new(dir.path());
+            let places = two_lines(&layout);
+            seal(&layout, places[0].segment, form);
+            let wrong = [
+                (places[0], SECOND),
+                (Place { bytes: places[0].bytes - 1, ..places[0] }, FIRST),
+                (Place { bytes: u32::MAX, ..places[0] }, FIRST),
+                (Place { offset: 3, ..places[0] }, FIRST),
+                (Place { offset: 1 << 40, ..places[0] }, FIRST),
+            ];
+            for (place, id) in wrong {
+                let outcome = line(&layout, place, id.parse().unwrap());
+                assert!(matches!(outcome, Err(ReadError::NotThere { .. })), "{form:?} {place:?}: {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_deleted_segment_is_told_from_a_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let place = two_lines(&layout)[0];
+        let plain = layout.segment(place.segment, Form::Plain);
+        std::fs::rename(&plain, layout.segment(place.segment, Form::Gzip)).unwrap();
+        let outcome = line(&layout, place, FIRST.parse().unwrap());
+        assert!(matches!(outcome, Err(ReadError::Read { .. })), "{outcome:?}");
+        std::fs::remove_file(layout.segment(place.segment, Form::Gzip)).unwrap();
+        let outcome = line(&layout, place, FIRST.parse().unwrap());
+        assert!(matches!(outcome, Err(ReadError::Gone(_))), "{outcome:?}");
+    }
+}
