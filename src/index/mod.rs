@@ -1,1 +1,50 @@
 //! The index: derived from the files, rebuildable, never the truth.
+//!
+//! It is a tailer. Per segment it keeps, in the same transaction as the rows, how far it has indexed; what
+//! it misses it reads back from the file ([`catch_up`]). A rebuild is a catch-up into an empty database.
+//!
+//! One connection writes ([`schema::open_writer`], [`insert_batch`], [`catch_up`], [`remove_segment`]), any
+//! number read ([`schema::open_reader`], [`query`], [`sessions`]).
+
+pub mod filter;
+pub mod query;
+pub mod schema;
+pub mod sessions;
+
+mod awaiting;
+mod catch_up;
+mod insert;
+mod parent;
+mod remove;
+mod state;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use catch_up::{Budget, Progress, bad_lines, catch_up};
+pub use insert::{BatchReport, insert_batch};
+pub use remove::remove_segment;
+pub use state::WriterState;
+
+/// The index could not be written or caught up.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The database failed. Nothing of the transaction under way is in it.
+    #[error("index: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The data dir could not be listed, so that nothing is known about what is missing.
+    #[error("cannot list the data dir: {0}")]
+    List(std::io::Error),
+}
+
+impl IndexError {
+    /// Whether the database file itself is damaged or no database, so that only a rebuild helps.
+    pub fn is_corrupt(&self) -> bool {
+        match self {
+            IndexError::Sqlite(error) => schema::is_corrupt(error),
+            IndexError::List(_) => false,
+        }
+    }
+}

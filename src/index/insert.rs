@@ -1,0 +1,307 @@
+//! Rows into the index: once each, in their segments' order, linked to their parents.
+
+use std::collections::{BTreeSet, HashSet};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::ids::{Place, SegmentId};
+use crate::index::IndexError;
+use crate::index::parent::{Child, Parent, as_integer};
+use crate::index::sessions::{SessionSums, session_of_root, sum_anew};
+use crate::index::state::{Memory, WriterState};
+use crate::protocol::Protocol;
+use crate::trace::Row;
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchReport {
+    /// Rows that were inserted.
+    pub inserted: usize,
+    /// Rows that were in the index already.
+    pub known: usize,
+    /// Rows that were refused because lines before them are not indexed yet.
+    pub refused: usize,
+    /// The segments of the refused rows: [`super::catch_up`] reads them.
+    pub behind: BTreeSet<SegmentId>,
+}
+
+/// Inserts rows whose lines stand at these places, in one transaction that also moves the checkpoints.
+///
+/// A row goes in only if its line is its segment's next one; then checkpoints tell exactly what is missing.
+/// One that stands further on is refused and its segment is behind until it was caught up, and so are
+/// later segments of its key. Any row may be sent again.
+///
+/// # Errors
+/// The database fails: nothing of the batch is in, and it may be sent again.
+pub fn insert_batch(
+    connection: &mut Connection,
+    state: &mut WriterState,
+    rows: &[(Row, Place)],
+) -> Result<BatchReport, IndexError> {
+    // Which may go in is known beforehand only by what is behind; the rest the checkpoints tell.
+    let waits: Vec<bool> = rows.iter().map(|(_, place)| state.must_wait(place.segment)).collect();
+    let report = state.transact(connection, |index, memory| -> Result<BatchReport, IndexError> {
+        let mut report = BatchReport::default();
+        let mut batch = Insertion::new(index, memory);
+        for ((row, place), waits) in rows.iter().zip(waits) {
+            let next = batch.memory.checkpoint(index, place.segment)?.indexed_to;
+            let key = place.segment.bucket.key;
+            let earlier_is_behind = || report.behind.range(..=place.segment).any(|it| it.bucket.key == key);
+            if place.offset < next {
+                report.known += 1;
+            } else if waits || place.offset > next || earlier_is_behind() {
+                report.refused += 1;
+                report.behind.insert(place.segment);
+            } else {
+                let end = place.offset + u64::from(place.bytes) + 1;
+                let is_new = batch.insert(row, *place)?;
+                batch.advance(place.segment, end, 0, false)?;
+                if is_new { report.inserted += 1 } else { report.known += 1 }
+            }
+        }
+        batch.finish()?;
+        Ok(report)
+    })?;
+    report.behind.iter().for_each(|&segment| state.mark_behind(segment));
+    Ok(report)
+}
+
+/// One transaction's rows.
+pub(super) struct Insertion<'a> {
+    index: &'a Connection,
+    memory: &'a mut Memory,
+    sums: SessionSums,
+    /// Checkpoints to store at the end: the last of each segment counts.
+    ends: std::collections::BTreeMap<SegmentId, (u64, u64, bool)>,
+}
+
+impl<'a> Insertion<'a> {
+    pub(super) fn new(index: &'a Connection, memory: &'a mut Memory) -> Insertion<'a> {
+        Insertion { index, memory, sums: SessionSums::default(), ends: std::collections::BTreeMap::new() }
+    }
+
+    /// Notes that a segment is indexed up to here, with so many more bad lines.
+    pub(super) fn advance(
+        &mut self,
+        segment: SegmentId,
+        indexed_to: u64,
+        bad_lines: u64,
+        is_done: bool,
+    ) -> rusqlite::Result<()> {
+        self.memory.checkpoint(self.index, segment)?;
+        if let Some(checkpoint) = self.memory.segments.get_mut(&segment) {
+            checkpoint.indexed_to = indexed_to;
+        }
+        let end = self.ends.entry(segment).or_insert((0, 0, false));
+        *end = (indexed_to, end.1 + bad_lines, is_done);
+        Ok(())
+    }
+
+    /// Stores what was gathered; call it before the transaction ends.
+    pub(super) fn finish(mut self) -> rusqlite::Result<()> {
+        self.sums.flush(self.index)?;
+        for (segment, (indexed_to, bad_lines, is_done)) in self.ends {
+            self.memory.advance(self.index, segment, indexed_to, bad_lines, is_done)?;
+        }
+        self.memory.awaiting.forget_old(self.index, self.memory.next_row)
+    }
+
+    /// Inserts a row and links it and the rows that it is the better parent of. `false` if its id is there
+    /// already; of a line written twice the first one counts.
+    pub(super) fn insert(&mut self, row: &Row, place: Place) -> rusqlite::Result<bool> {
+        let key = self.memory.key(self.index, row.key)?;
+        let child = Child::of(row, key);
+        // What is summed so far is not stored, but sessions of rows are.
+        let parent = child.find_parent(self.index)?;
+        let (session, root) = match &parent {
+            Some(parent) => (parent.session, None),
+            None => match session_of_root(self.index, row.id)? {
+                Some(session) => (session, None),
+                None => (self.memory.next_session, Some(row.id)),
+            },
+        };
+        if !self.store(row, place, key, session, parent.as_ref())? {
+            self.prefer_first_line(row, place)?;
+            return Ok(false);
+        }
+        self.memory.next_session += i64::from(root.is_some());
+        self.sums.add(session, root, row);
+        let inserted = self.memory.next_row;
+        self.memory.next_row += 1;
+        self.memory.awaiting.push(self.index, inserted, child, parent.as_ref())?;
+        for (row, child) in self.memory.awaiting.possible_children(row, key) {
+            self.link_anew(row, &child)?;
+        }
+        Ok(true)
+    }
+
+    fn store(
+        &mut self,
+        row: &Row,
+        place: Place,
+        key: i64,
+        session: i64,
+        parent: Option<&Parent>,
+    ) -> rusqlite::Result<bool> {
+        let (index, memory) = (self.index, &mut *self.memory);
+        let (path, query) = match row.path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (row.path.as_str(), None),
+        };
+        let links = &row.conversation;
+        let number = |count: Option<u64>| count.map(u64::cast_signed);
+        let tags = if row.tags.is_empty() { None } else { serde_json::to_string(&row.tags).ok() };
+        let inserted = memory.next_row;
+        let method = memory.word(index, &row.method)?;
+        let path = memory.word(index, path)?;
+        let upstream = memory.word(index, &row.upstream)?;
+        let end = memory.word(index, row.end.name())?;
+        let protocol = memory.word(index, protocol_name(row.protocol))?;
+        let model = memory.word_of(index, row.model.as_deref())?;
+        let finish_reason = memory.word_of(index, row.finish_reason.as_deref())?;
+        let error_type = memory.word_of(index, row.error_type.as_deref())?;
+        let session_method = memory.word_of(index, parent.map(|parent| parent.method))?;
+        let client_kind = memory.word_of(index, row.client_kind.as_deref())?;
+        let client_version = memory.word_of(index, row.client_version.as_deref())?;
+        let client_project = memory.word_of(index, row.client_project.as_deref())?;
+        let segment = memory.checkpoint(index, place.segment)?.segment;
+        let stored = index.prepare_cached(INSERT)?.execute(params![
+            inserted,
+            row.id.to_string(),
+            row.ts_start.0,
+            row.ts_end.0.saturating_sub(row.ts_start.0),
+            row.client,
+            method,
+            path,
+            query,
+            upstream,
+            row.status,
+            end,
+            row.disconnected,
+            row.truncated_req,
+            row.truncated_resp,
+            protocol,
+            model,
+            row.stream,
+            row.usage.prompt,
+            row.usage.completion,
+            row.usage.total,
+            row.usage.cached,
+            row.usage.cache_creation,
+            row.usage.reasoning,
+            finish_reason,
+            error_type,
+            key,
+            (!links.prefixes.is_empty()).then_some(links.prefixes.len() as i64),
+            links.prefixes.last().copied().map(as_integer),
+            links.answer.map(as_integer),
+            links.response_id.map(as_integer),
+            links.conversation_id.map(as_integer),
+            parent.map(|parent| &parent.id),
+            session,
+            session_method,
+            client_kind,
+            client_version,
+            client_project,
+            row.media_count,
+            number(row.ttfb_ms),
+            number(row.first_event_ms),
+            number(row.req_bytes),
+            number(row.resp_bytes),
+            tags,
+            segment,
+            place.offset.cast_signed(),
+            place.bytes,
+        ])?;
+        Ok(stored == 1)
+    }
+
+    /// Points a row that is there already at this line, if it stands before the one known.
+    fn prefer_first_line(&mut self, row: &Row, place: Place) -> rusqlite::Result<()> {
+        let id = row.id.to_string();
+        let known: Option<(String, i64)> = self
+            .index
+            .prepare_cached("SELECT segments.path, jsonl_offset FROM rows JOIN segments USING (segment) WHERE id = ?")?
+            .query_row([&id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let known = known.and_then(|(path, offset)| Some((path.parse::<SegmentId>().ok()?, offset.cast_unsigned())));
+        if known.is_some_and(|known| known <= (place.segment, place.offset)) {
+            return Ok(());
+        }
+        let segment = self.memory.checkpoint(self.index, place.segment)?.segment;
+        self.index
+            .prepare_cached("UPDATE rows SET segment = ?, jsonl_offset = ?, jsonl_bytes = ? WHERE id = ?")?
+            .execute(params![segment, place.offset.cast_signed(), place.bytes, id])?;
+        Ok(())
+    }
+
+    /// Finds the parent of a row again, now that there is one more, and moves it and what follows from it.
+    fn link_anew(&mut self, row: i64, child: &Child) -> rusqlite::Result<()> {
+        let Some(parent) = child.find_parent(self.index)? else { return Ok(()) };
+        let now: Option<(Option<String>, i64)> = self
+            .index
+            .prepare_cached("SELECT parent, session FROM rows WHERE row = ?")?
+            .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((parent_now, session_now)) = now else { return Ok(()) };
+        if parent_now.as_ref() == Some(&parent.id) {
+            return Ok(());
+        }
+        let method = self.memory.word(self.index, parent.method)?;
+        self.index
+            .prepare_cached("UPDATE rows SET parent = ?, session_method = ? WHERE row = ?")?
+            .execute(params![parent.id, method, row])?;
+        if session_now != parent.session {
+            self.sums.flush(self.index)?;
+            self.move_descendants(child, session_now, parent.session)?;
+            sum_anew(self.index, session_now)?;
+            sum_anew(self.index, parent.session)?;
+        }
+        Ok(())
+    }
+
+    /// Moves a row and all that descend from it to another session. A parent always stands before its
+    /// children in the order of start and id, so one pass finds them.
+    fn move_descendants(&mut self, child: &Child, from: i64, to: i64) -> rusqlite::Result<()> {
+        let mut members =
+            self.index.prepare_cached("SELECT row, id, parent FROM rows WHERE session = ? ORDER BY ts_start, id")?;
+        let members: Vec<(i64, String, Option<String>)> = members
+            .query_map([from], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let first = child.id.to_string();
+        let mut moved = HashSet::new();
+        let mut update = self.index.prepare_cached("UPDATE rows SET session = ? WHERE row = ?")?;
+        for (row, id, parent) in members {
+            if id == first || parent.is_some_and(|parent| moved.contains(&parent)) {
+                update.execute([to, row])?;
+                moved.insert(id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A protocol's name in the index.
+fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Chat => "chat",
+        Protocol::Completions => "completions",
+        Protocol::Responses => "responses",
+        Protocol::Messages => "messages",
+        Protocol::Gemini => "gemini",
+        Protocol::Embeddings => "embeddings",
+        Protocol::Images => "images",
+        Protocol::Audio => "audio",
+        Protocol::Realtime => "realtime",
+        Protocol::Models => "models",
+        Protocol::Unknown => "unknown",
+    }
+}
+
+const INSERT: &str = "INSERT OR IGNORE INTO rows (row, id, ts_start, duration_ms, client, method, path, query, \
+    upstream, status, \"end\", disconnected, truncated_req, truncated_resp, protocol, model, stream, prompt_tokens, \
+    completion_tokens, total_tokens, cached_tokens, cache_creation_tokens, reasoning_tokens, finish_reason, \
+    error_type, key, prefix_len, prefix, answer, response, conversation, parent, session, session_method, \
+    client_kind, client_version, client_project, media_count, ttfb_ms, first_event_ms, req_bytes, resp_bytes, tags, \
+    segment, jsonl_offset, jsonl_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";

@@ -1,0 +1,278 @@
+//! Which index a list walks. The planner of SQLite knows nothing of our data (and after `ANALYZE` believes
+//! too much), so the choice is made here: by counting, a little.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use crate::index::filter::{Cursor, Filter, KeyFilter, PathFilter, StatusFilter};
+
+/// So many values of a column are merged, each from its own stretch of the index.
+const MAX_ARMS: usize = 24;
+
+/// Rows are counted up to here to tell which filter lets the fewest through.
+const PROBE_ROWS: i64 = 4096;
+
+/// Text that sorts behind every other with the same beginning.
+const LAST: char = char::MAX;
+
+/// A filter that is ready to be a condition, and perhaps the way in.
+#[derive(Debug)]
+struct Narrowing {
+    index: &'static str,
+    column: &'static str,
+    values: Values,
+    /// What must hold beside the column's value, for the same index.
+    also: Option<(&'static str, Vec<Value>)>,
+}
+
+/// What a column may be.
+#[derive(Debug)]
+enum Values {
+    /// One of these numbers.
+    These(Vec<i64>),
+    /// The number of any word between these two texts: too many to name.
+    WordsBetween(String, String),
+}
+
+/// SQL with what is bound to it.
+#[derive(Debug, Default)]
+struct Sql {
+    text: String,
+    bound: Vec<Value>,
+}
+
+/// The numbers of the rows that pass, newest first.
+pub(super) fn pick(
+    index: &Connection,
+    filter: &Filter,
+    limit: usize,
+    cursor: Option<Cursor>,
+) -> rusqlite::Result<Vec<i64>> {
+    let Some(sql) = plan(index, filter, limit, cursor)? else { return Ok(Vec::new()) };
+    let mut statement = index.prepare_cached(&sql.text)?;
+    statement.query_map(params_from_iter(sql.bound), |row| row.get(0))?.collect()
+}
+
+/// `None` if nothing can pass.
+fn plan(index: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor>) -> rusqlite::Result<Option<Sql>> {
+    let Some(mut narrowings) = narrowings(index, filter)? else { return Ok(None) };
+    let way_in = choose(index, filter, cursor, &narrowings)?.map(|at| narrowings.swap_remove(at));
+    let mut sql = Sql::default();
+    match &way_in {
+        // The arms of one index are merged in order, each read only as far as needed.
+        Some(Narrowing { index: name, column, values: Values::These(values), also }) => {
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    sql.push(" UNION ALL ", []);
+                }
+                sql.push(
+                    &format!("SELECT row, ts_start, id FROM rows INDEXED BY {name} WHERE {column} = ?"),
+                    [Value::Integer(*value)],
+                );
+                sql.push_also(also);
+                sql.push_rest(filter, cursor, &narrowings);
+            }
+        }
+        // Few rows, known by counting: gathered and sorted.
+        Some(narrowing @ Narrowing { index: name, .. }) => {
+            sql.push(&format!("SELECT row, ts_start, id FROM rows INDEXED BY {name} WHERE "), []);
+            sql.push_narrowing(narrowing);
+            sql.push_rest(filter, cursor, &narrowings);
+        }
+        None => {
+            sql.push("SELECT row, ts_start, id FROM rows INDEXED BY rows_by_time WHERE 1", []);
+            sql.push_rest(filter, cursor, &narrowings);
+        }
+    }
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    sql.push(" ORDER BY ts_start DESC, id DESC LIMIT ?", [Value::Integer(limit)]);
+    Ok(Some(sql))
+}
+
+/// The narrowing whose index is walked; `None` for the one of time.
+fn choose(
+    index: &Connection,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+    narrowings: &[Narrowing],
+) -> rusqlite::Result<Option<usize>> {
+    let can_merge =
+        |it: &Narrowing| matches!(&it.values, Values::These(values) if values.len() <= MAX_ARMS) && !is_range(it);
+    if let [only] = narrowings
+        && can_merge(only)
+    {
+        return Ok(Some(0));
+    }
+    let mut best: Option<(i64, usize)> = None;
+    for (at, narrowing) in narrowings.iter().enumerate() {
+        let mut sql = Sql::default();
+        sql.push(&format!("SELECT count(*) FROM (SELECT 1 FROM rows INDEXED BY {} WHERE ", narrowing.index), []);
+        sql.push_narrowing(narrowing);
+        sql.push_times(filter, cursor);
+        sql.push(" LIMIT ?)", [Value::Integer(PROBE_ROWS)]);
+        let count: i64 = index.prepare_cached(&sql.text)?.query_row(params_from_iter(sql.bound), |row| row.get(0))?;
+        let is_usable = count < PROBE_ROWS || can_merge(narrowing);
+        if is_usable && best.is_none_or(|(least, _)| count < least) {
+            best = Some((count, at));
+        }
+    }
+    Ok(best.map(|(_, at)| at))
+}
+
+/// Whether its rows come in the order of something else than time.
+fn is_range(narrowing: &Narrowing) -> bool {
+    narrowing.also.as_ref().is_some_and(|(condition, _)| condition.contains('<'))
+}
+
+/// The filters beside time, most selective kinds first; `None` if one can match nothing.
+fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Vec<Narrowing>>> {
+    let mut found = Vec::new();
+    let plain = |index, column, values| Narrowing { index, column, values: Values::These(values), also: None };
+    if let Some(root) = &filter.session_root {
+        let session = number(index, "SELECT session FROM sessions WHERE root = ?", root)?;
+        found.push(plain("rows_by_session", "session", session));
+    }
+    if let Some(project) = &filter.project {
+        found.push(plain("rows_by_project", "client_project", word(index, project)?));
+    }
+    if let Some(path) = &filter.path {
+        found.push(path_narrowing(index, path)?);
+    }
+    if let Some(key) = filter.key {
+        found.push(plain("rows_by_key", "key", keys(index, key)?));
+    }
+    if let Some(model) = &filter.model {
+        found.push(plain("rows_by_model", "model", word(index, model)?));
+    }
+    if let Some(status) = filter.status {
+        found.push(plain("rows_by_status", "status", statuses(index, status)?));
+    }
+    let is_empty = |it: &Narrowing| matches!(&it.values, Values::These(values) if values.is_empty());
+    if found.iter().any(is_empty) { Ok(None) } else { Ok(Some(found)) }
+}
+
+fn path_narrowing(index: &Connection, filter: &PathFilter) -> rusqlite::Result<Narrowing> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let by_path = |values, also| Narrowing { index: "rows_by_path", column: "path", values, also };
+    let by_target = |values, also| Narrowing { index: "rows_by_target", column: "path", values, also: Some(also) };
+    Ok(match filter {
+        PathFilter::AnyQuery(path) => by_path(Values::These(word(index, path)?), None),
+        PathFilter::Target { path, query } => {
+            by_target(Values::These(word(index, path)?), ("query = ?", vec![text(query)]))
+        }
+        PathFilter::Prefix(prefix) => match prefix.split_once('?') {
+            Some((path, query)) => by_target(
+                Values::These(word(index, path)?),
+                ("query >= ? AND query < ?", vec![text(query), text(&format!("{query}{LAST}"))]),
+            ),
+            None => by_path(paths_between(index, prefix, &format!("{prefix}{LAST}"))?, None),
+        },
+    })
+}
+
+fn paths_between(index: &Connection, first: &str, last: &str) -> rusqlite::Result<Values> {
+    let mut statement = index.prepare_cached(
+        "SELECT word FROM words WHERE text >= ? AND text < ? \
+         AND EXISTS (SELECT 1 FROM rows WHERE rows.path = word) LIMIT ?",
+    )?;
+    let words: Vec<i64> =
+        statement.query_map((first, last, MAX_ARMS as i64 + 1), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    if words.len() <= MAX_ARMS {
+        return Ok(Values::These(words));
+    }
+    Ok(Values::WordsBetween(first.to_owned(), last.to_owned()))
+}
+
+fn word(index: &Connection, text: &str) -> rusqlite::Result<Vec<i64>> {
+    number(index, "SELECT word FROM words WHERE text = ?", text)
+}
+
+fn number(index: &Connection, sql: &str, text: &str) -> rusqlite::Result<Vec<i64>> {
+    let found: Option<i64> = index.prepare_cached(sql)?.query_row([text], |row| row.get(0)).optional()?;
+    Ok(found.into_iter().collect())
+}
+
+fn keys(index: &Connection, filter: KeyFilter) -> rusqlite::Result<Vec<i64>> {
+    let (first, last) = match filter {
+        KeyFilter::Whole(hash) => (hash.0, hash.0),
+        KeyFilter::Short(short) => {
+            let with = |rest: u8| {
+                let mut hash = [rest; 8];
+                hash[..4].copy_from_slice(&short.0);
+                hash
+            };
+            (with(0), with(0xff))
+        }
+        KeyFilter::Nobody => return Ok(Vec::new()),
+    };
+    let mut statement = index.prepare_cached("SELECT key FROM keys WHERE hash BETWEEN ? AND ?")?;
+    statement.query_map((first, last), |row| row.get(0))?.collect()
+}
+
+/// The statuses that occur, each found by one step into the index.
+fn statuses(index: &Connection, filter: StatusFilter) -> rusqlite::Result<Vec<i64>> {
+    let (mut from, end) = match filter {
+        StatusFilter::Exactly(status) => return Ok(vec![i64::from(status)]),
+        StatusFilter::Class(class) => (i64::from(class) * 100, (i64::from(class) + 1) * 100),
+    };
+    let mut next = index.prepare_cached("SELECT min(status) FROM rows WHERE status >= ? AND status < ?")?;
+    let mut found = Vec::new();
+    while let Some(status) = next.query_row((from, end), |row| row.get::<_, Option<i64>>(0))? {
+        found.push(status);
+        from = status + 1;
+    }
+    Ok(found)
+}
+
+impl Sql {
+    fn push(&mut self, text: &str, bound: impl IntoIterator<Item = Value>) {
+        self.text.push_str(text);
+        self.bound.extend(bound);
+    }
+
+    fn push_narrowing(&mut self, narrowing: &Narrowing) {
+        let column = narrowing.column;
+        match &narrowing.values {
+            Values::These(values) => {
+                let marks = vec!["?"; values.len()].join(",");
+                self.push(&format!("{column} IN ({marks})"), values.iter().map(|value| Value::Integer(*value)));
+            }
+            Values::WordsBetween(first, last) => {
+                let sql = format!("{column} IN (SELECT word FROM words WHERE text >= ? AND text < ?)");
+                self.push(&sql, [Value::Text(first.clone()), Value::Text(last.clone())]);
+            }
+        }
+        self.push_also(&narrowing.also);
+    }
+
+    fn push_also(&mut self, also: &Option<(&'static str, Vec<Value>)>) {
+        if let Some((condition, values)) = also {
+            self.push(&format!(" AND {condition}"), values.iter().cloned());
+        }
+    }
+
+    /// Every condition but the one that led in.
+    fn push_rest(&mut self, filter: &Filter, cursor: Option<Cursor>, narrowings: &[Narrowing]) {
+        self.push_times(filter, cursor);
+        if let Some(cursor) = cursor {
+            let id = Value::Text(cursor.id.to_string());
+            self.push(" AND (ts_start < ? OR id < ?)", [Value::Integer(cursor.ts_start.0), id]);
+        }
+        for narrowing in narrowings {
+            self.push(" AND ", []);
+            self.push_narrowing(narrowing);
+        }
+    }
+
+    /// The bounds in time, which every index has as its second part.
+    fn push_times(&mut self, filter: &Filter, cursor: Option<Cursor>) {
+        if let Some(since) = filter.since {
+            self.push(" AND ts_start >= ?", [Value::Integer(since.0)]);
+        }
+        let until = filter.until.map(|until| until.0.saturating_sub(1));
+        let last = until.into_iter().chain(cursor.map(|cursor| cursor.ts_start.0)).min();
+        if let Some(last) = last {
+            self.push(" AND ts_start <= ?", [Value::Integer(last)]);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+-- The compact form of the index. Outside users read the view `traces` at the end.
+
+-- Repeated texts. Any column that says "word" holds one of these.
+CREATE TABLE words (
+    word INTEGER PRIMARY KEY,
+    text TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE keys (
+    key  INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE
+);
+
+CREATE TABLE segments (
+    segment    INTEGER PRIMARY KEY,
+    path       TEXT NOT NULL UNIQUE,
+    -- The checkpoint: every line before this offset has its row, or is a bad line.
+    indexed_to INTEGER NOT NULL,
+    bad_lines  INTEGER NOT NULL,
+    -- Only a sealed form is left and it was indexed to its end.
+    is_done    INTEGER NOT NULL
+);
+
+CREATE TABLE sessions (
+    session    INTEGER PRIMARY KEY,
+    root       TEXT NOT NULL UNIQUE,
+    turns      INTEGER NOT NULL,
+    first_ts   INTEGER NOT NULL,
+    -- The newest row by start, then id.
+    last_ts    INTEGER NOT NULL,
+    last_id    TEXT NOT NULL,
+    ok_count   INTEGER NOT NULL,
+    err_count  INTEGER NOT NULL
+);
+CREATE INDEX sessions_by_last ON sessions (last_ts);
+
+CREATE TABLE rows (
+    row              INTEGER PRIMARY KEY,
+    id               TEXT NOT NULL,
+    ts_start         INTEGER NOT NULL,
+    duration_ms      INTEGER NOT NULL,
+    client           TEXT NOT NULL,
+    method           INTEGER NOT NULL,            -- word
+    path             INTEGER NOT NULL,            -- word: the target before its first "?"
+    query            TEXT,                        -- the target behind its first "?"
+    upstream         INTEGER NOT NULL,            -- word
+    status           INTEGER NOT NULL,
+    "end"            INTEGER NOT NULL,            -- word
+    disconnected     INTEGER NOT NULL,
+    truncated_req    INTEGER NOT NULL,
+    truncated_resp   INTEGER NOT NULL,
+    protocol         INTEGER NOT NULL,            -- word
+    model            INTEGER,                     -- word
+    stream           INTEGER,
+    prompt_tokens    INTEGER,
+    completion_tokens INTEGER,
+    total_tokens     INTEGER,
+    cached_tokens    INTEGER,
+    cache_creation_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    finish_reason    INTEGER,                     -- word
+    error_type       INTEGER,                     -- word
+    key              INTEGER NOT NULL,
+    prefix_len       INTEGER,
+    prefix           INTEGER,                     -- hash of all turns
+    answer           INTEGER,                     -- fingerprint of the answer
+    response         INTEGER,                     -- hash of the answer's own id
+    conversation     INTEGER,                     -- hash of the conversation's id
+    parent           TEXT,
+    session          INTEGER NOT NULL,
+    session_method   INTEGER,                     -- word
+    client_kind      INTEGER,                     -- word
+    client_version   INTEGER,                     -- word
+    client_project   INTEGER,                     -- word
+    media_count      INTEGER NOT NULL,
+    ttfb_ms          INTEGER,
+    first_event_ms   INTEGER,
+    req_bytes        INTEGER,
+    resp_bytes       INTEGER,
+    tags             TEXT,                        -- JSON list; null for none
+    segment          INTEGER NOT NULL,
+    jsonl_offset     INTEGER NOT NULL,
+    jsonl_bytes      INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX rows_by_id ON rows (id);
+CREATE INDEX rows_by_time ON rows (ts_start);
+CREATE INDEX rows_by_status ON rows (status, ts_start);
+CREATE INDEX rows_by_path ON rows (path, ts_start);
+CREATE INDEX rows_by_target ON rows (path, query, ts_start) WHERE query IS NOT NULL;
+CREATE INDEX rows_by_model ON rows (model, ts_start) WHERE model IS NOT NULL;
+CREATE INDEX rows_by_key ON rows (key, ts_start);
+CREATE INDEX rows_by_session ON rows (session, ts_start);
+CREATE INDEX rows_by_project ON rows (client_project, ts_start) WHERE client_project IS NOT NULL;
+CREATE INDEX rows_by_segment ON rows (segment);
+CREATE INDEX rows_by_prefix ON rows (prefix, key, ts_start) WHERE prefix IS NOT NULL;
+CREATE INDEX rows_by_response ON rows (response, key) WHERE response IS NOT NULL;
+CREATE INDEX rows_by_conversation ON rows (conversation, key, ts_start) WHERE conversation IS NOT NULL;
+
+-- What recently inserted rows look for in rows that may come after them.
+CREATE TABLE awaiting (
+    row   INTEGER PRIMARY KEY,
+    links BLOB NOT NULL
+);
+
+CREATE VIEW traces AS
+SELECT
+    rows.id,
+    rows.ts_start,
+    rows.ts_start + rows.duration_ms AS ts_end,
+    rows.client,
+    method.text AS method,
+    path.text || coalesce('?' || rows.query, '') AS path,
+    upstream.text AS upstream,
+    rows.status,
+    rows.disconnected,
+    rows.truncated_req,
+    rows.truncated_resp,
+    model.text AS model,
+    rows.stream,
+    rows.prompt_tokens,
+    rows.completion_tokens,
+    rows.total_tokens,
+    finish_reason.text AS finish_reason,
+    lower(hex(keys.hash)) AS key_hash,
+    rows.prefix_len,
+    CASE WHEN rows.prefix IS NOT NULL THEN format('%016x', rows.prefix) END AS prefix_canonical_hash,
+    rows.parent AS parent_id,
+    sessions.root AS session_root_id,
+    segments.path AS jsonl_path,
+    rows.jsonl_offset,
+    rows.media_count,
+    rows.cached_tokens,
+    rows.cache_creation_tokens,
+    rows.reasoning_tokens,
+    client_kind.text AS client_kind,
+    client_version.text AS client_version,
+    client_project.text AS client_project,
+    "end".text AS "end",
+    protocol.text AS protocol,
+    rows.duration_ms,
+    rows.ttfb_ms,
+    rows.first_event_ms,
+    rows.req_bytes,
+    rows.resp_bytes,
+    rows.jsonl_bytes,
+    session_method.text AS session_method,
+    coalesce(rows.tags, '[]') AS tags,
+    error_type.text AS error_type
+FROM rows
+LEFT JOIN keys ON keys.key = rows.key
+LEFT JOIN sessions ON sessions.session = rows.session
+LEFT JOIN segments ON segments.segment = rows.segment
+LEFT JOIN words AS method ON method.word = rows.method
+LEFT JOIN words AS path ON path.word = rows.path
+LEFT JOIN words AS upstream ON upstream.word = rows.upstream
+LEFT JOIN words AS model ON model.word = rows.model
+LEFT JOIN words AS finish_reason ON finish_reason.word = rows.finish_reason
+LEFT JOIN words AS error_type ON error_type.word = rows.error_type
+LEFT JOIN words AS "end" ON "end".word = rows."end"
+LEFT JOIN words AS protocol ON protocol.word = rows.protocol
+LEFT JOIN words AS session_method ON session_method.word = rows.session_method
+LEFT JOIN words AS client_kind ON client_kind.word = rows.client_kind
+LEFT JOIN words AS client_version ON client_version.word = rows.client_version
+LEFT JOIN words AS client_project ON client_project.word = rows.client_project;

@@ -1,0 +1,204 @@
+//! Sessions: a sum per root, kept with every insert so that a list of them reads only what it shows.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+
+use crate::ids::{TraceId, UnixMillis};
+use crate::index::filter::BadParam;
+use crate::index::query::as_text;
+use crate::trace::Row;
+
+/// One session as the read API shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionRow {
+    /// The id of its first trace.
+    pub session_root_id: String,
+    /// How many traces it has.
+    pub n_turns: i64,
+    /// The earliest start.
+    #[serde(serialize_with = "as_text")]
+    pub first_ts: UnixMillis,
+    /// The latest start.
+    #[serde(serialize_with = "as_text")]
+    pub last_ts: UnixMillis,
+    /// The target of the newest trace.
+    pub last_path: String,
+    /// The status of the newest trace.
+    pub last_status: i32,
+    /// The model of the newest trace, `""` if unknown.
+    pub last_model: String,
+    /// How many keys its traces have. A session never spans keys.
+    pub distinct_key_count: i64,
+    /// Traces with a status of 200 to 299.
+    pub ok_count: i64,
+    /// Traces with a status of 400 and above.
+    pub err_count: i64,
+}
+
+/// What `/api/sessions` was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionParams {
+    /// At most so many.
+    pub limit: usize,
+    /// Only those whose latest start is at or after this.
+    pub since: Option<UnixMillis>,
+}
+
+impl SessionParams {
+    /// Reads query parameters: `limit` (default 100, capped at 500) and `since`.
+    ///
+    /// # Errors
+    /// An unknown name, or a value that is not one.
+    pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<SessionParams, BadParam> {
+        let mut params = SessionParams { limit: 100, since: None };
+        for (name, value) in crate::index::filter::first_of_each(pairs) {
+            match name {
+                "limit" => {
+                    let limit = value.parse::<u64>().ok().filter(|limit| *limit > 0);
+                    let limit = limit.ok_or_else(|| BadParam::new(name, "must be a positive integer"))?;
+                    params.limit = limit.min(500) as usize;
+                }
+                "since" => params.since = Some(crate::index::filter::parse_time(name, value)?),
+                unknown => return Err(BadParam::unknown(unknown)),
+            }
+        }
+        Ok(params)
+    }
+}
+
+/// Sessions by latest activity, newest first.
+///
+/// # Errors
+/// The database fails.
+pub fn sessions(connection: &Connection, params: SessionParams) -> rusqlite::Result<Vec<SessionRow>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT root, turns, first_ts, last_ts, ok_count, err_count, path.text, rows.query, rows.status, model.text \
+         FROM sessions LEFT JOIN rows ON rows.id = sessions.last_id \
+         LEFT JOIN words AS path ON path.word = rows.path LEFT JOIN words AS model ON model.word = rows.model \
+         WHERE last_ts >= ?1 ORDER BY last_ts DESC, last_id DESC LIMIT ?2",
+    )?;
+    let since = params.since.map_or(i64::MIN, |since| since.0);
+    let found = statement.query_map(params![since, params.limit as i64], |row| {
+        let path: Option<String> = row.get(6)?;
+        let query: Option<String> = row.get(7)?;
+        Ok(SessionRow {
+            session_root_id: row.get(0)?,
+            n_turns: row.get(1)?,
+            first_ts: UnixMillis(row.get(2)?),
+            last_ts: UnixMillis(row.get(3)?),
+            last_path: crate::index::query::target(path.unwrap_or_default(), query.as_deref()),
+            last_status: row.get::<_, Option<i32>>(8)?.unwrap_or(-1),
+            last_model: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
+            distinct_key_count: 1,
+            ok_count: row.get(4)?,
+            err_count: row.get(5)?,
+        })
+    })?;
+    found.collect()
+}
+
+/// What a batch adds to the sums of sessions, stored once per session and batch.
+#[derive(Debug, Default)]
+pub(super) struct SessionSums {
+    pending: HashMap<i64, Sum>,
+}
+
+#[derive(Clone, Debug)]
+struct Sum {
+    /// Set if the session is new.
+    root: Option<TraceId>,
+    turns: i64,
+    first_ts: UnixMillis,
+    last: (UnixMillis, TraceId),
+    ok_count: i64,
+    err_count: i64,
+}
+
+impl SessionSums {
+    /// Counts a row that was inserted. `root` is given when it begins the session.
+    pub(super) fn add(&mut self, session: i64, root: Option<TraceId>, row: &Row) {
+        let sum = self.pending.entry(session).or_insert_with(|| Sum {
+            root: None,
+            turns: 0,
+            first_ts: row.ts_start,
+            last: (row.ts_start, row.id),
+            ok_count: 0,
+            err_count: 0,
+        });
+        sum.root = sum.root.or(root);
+        sum.turns += 1;
+        sum.first_ts = sum.first_ts.min(row.ts_start);
+        sum.last = sum.last.max((row.ts_start, row.id));
+        sum.ok_count += i64::from((200..300).contains(&row.status));
+        sum.err_count += i64::from(row.status >= 400);
+    }
+
+    /// Stores what was counted.
+    pub(super) fn flush(&mut self, index: &Connection) -> rusqlite::Result<()> {
+        let mut new = index.prepare_cached(
+            "INSERT INTO sessions (session, root, turns, first_ts, last_ts, last_id, ok_count, err_count) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?;
+        let mut grown = index.prepare_cached(
+            "UPDATE sessions SET turns = turns + ?2, first_ts = min(first_ts, ?3), \
+             last_id = iif((?4, ?5) > (last_ts, last_id), ?5, last_id), last_ts = max(last_ts, ?4), \
+             ok_count = ok_count + ?6, err_count = err_count + ?7 WHERE session = ?1",
+        )?;
+        for (session, sum) in self.pending.drain() {
+            let (last_ts, last_id) = (sum.last.0.0, sum.last.1.to_string());
+            match sum.root {
+                Some(root) => new.execute(params![
+                    session,
+                    root.to_string(),
+                    sum.turns,
+                    sum.first_ts.0,
+                    last_ts,
+                    last_id,
+                    sum.ok_count,
+                    sum.err_count
+                ])?,
+                None => grown.execute(params![
+                    session,
+                    sum.turns,
+                    sum.first_ts.0,
+                    last_ts,
+                    last_id,
+                    sum.ok_count,
+                    sum.err_count
+                ])?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// The session that a trace without parent begins, if it is known already: its rows may have outlived it.
+pub(super) fn session_of_root(index: &Connection, root: TraceId) -> rusqlite::Result<Option<i64>> {
+    index
+        .prepare_cached("SELECT session FROM sessions WHERE root = ?")?
+        .query_row([root.to_string()], |row| row.get(0))
+        .optional()
+}
+
+/// Sums a session anew from its rows; one without rows ends.
+pub(super) fn sum_anew(index: &Connection, session: i64) -> rusqlite::Result<()> {
+    let newest: Option<String> = index
+        .prepare_cached("SELECT id FROM rows WHERE session = ? ORDER BY ts_start DESC, id DESC LIMIT 1")?
+        .query_row([session], |row| row.get(0))
+        .optional()?;
+    let Some(newest) = newest else {
+        index.prepare_cached("DELETE FROM sessions WHERE session = ?")?.execute([session])?;
+        return Ok(());
+    };
+    index
+        .prepare_cached(
+            "UPDATE sessions SET (turns, first_ts, last_ts, last_id, ok_count, err_count) = \
+             (SELECT count(*), min(ts_start), max(ts_start), ?2, \
+              sum(status BETWEEN 200 AND 299), sum(status >= 400) FROM rows WHERE session = ?1) \
+             WHERE session = ?1",
+        )?
+        .execute(params![session, newest])?;
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! What the writer keeps in memory beside its connection: all of it can be read from the database again.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use crate::ids::{KeyHash, SegmentId};
+use crate::index::awaiting::Awaiting;
+
+/// How many words are remembered before all are forgotten; targets may be without number.
+const MAX_WORDS: usize = 50_000;
+
+/// What the index's one writer remembers between batches. Belongs to one connection.
+///
+/// A transaction that fails takes what it changed here with it: everything is read anew next time.
+#[derive(Debug, Default)]
+pub struct WriterState {
+    memory: Option<Memory>,
+    behind: BTreeSet<SegmentId>,
+}
+
+/// *Invariant:* says what the database says, the transaction under way included.
+#[derive(Debug)]
+pub(super) struct Memory {
+    words: HashMap<Box<str>, i64>,
+    keys: HashMap<KeyHash, i64>,
+    pub(super) segments: HashMap<SegmentId, Checkpoint>,
+    pub(super) next_row: i64,
+    pub(super) next_session: i64,
+    pub(super) awaiting: Awaiting,
+}
+
+/// How far a segment is indexed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checkpoint {
+    pub(super) segment: i64,
+    pub(super) indexed_to: u64,
+    pub(super) is_done: bool,
+}
+
+impl WriterState {
+    /// Nothing remembered yet.
+    pub fn new() -> WriterState {
+        WriterState::default()
+    }
+
+    /// Segments that hold lines which the index knows to have missed: [`super::catch_up`] reads them.
+    pub fn behind(&self) -> impl Iterator<Item = SegmentId> {
+        self.behind.iter().copied()
+    }
+
+    /// Notes that rows of a segment were or will be missed, for example because a queue was full.
+    /// Its next rows are refused until it is caught up.
+    pub fn mark_behind(&mut self, segment: SegmentId) {
+        self.behind.insert(segment);
+    }
+
+    pub(super) fn mark_caught_up(&mut self, segment: SegmentId) {
+        self.behind.remove(&segment);
+    }
+
+    /// Whether rows of this segment must wait: it, or an earlier segment of the same key, is behind.
+    /// Parents are found among what is there, so a key's lines go in in their order.
+    pub(super) fn must_wait(&self, segment: SegmentId) -> bool {
+        !self.behind.is_empty() && self.behind.range(..=segment).any(|behind| behind.bucket.key == segment.bucket.key)
+    }
+
+    /// Runs `work` in one transaction that holds the write lock from its start. If it fails, the database
+    /// and the memory are as before.
+    pub(super) fn transact<T, E: From<rusqlite::Error>>(
+        &mut self,
+        connection: &mut Connection,
+        work: impl FnOnce(&Connection, &mut Memory) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // Taken out, so that no way out, unwinding included, leaves a memory of what was rolled back.
+        let remembered = self.memory.take();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut memory = match remembered {
+            Some(memory) => memory,
+            None => Memory::load(&transaction)?,
+        };
+        let outcome = work(&transaction, &mut memory)?;
+        transaction.commit()?;
+        self.memory = Some(memory);
+        Ok(outcome)
+    }
+}
+
+impl Memory {
+    fn load(connection: &Connection) -> rusqlite::Result<Memory> {
+        let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let mut segments = HashMap::new();
+        let mut statement = connection.prepare("SELECT path, segment, indexed_to, is_done FROM segments")?;
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            let path: String = row.get(0)?;
+            // Only canonical paths are ever written; any other is nobody's.
+            if let Ok(id) = path.parse() {
+                let indexed_to = row.get::<_, i64>(2)?.cast_unsigned();
+                segments.insert(id, Checkpoint { segment: row.get(1)?, indexed_to, is_done: row.get(3)? });
+            }
+        }
+        Ok(Memory {
+            words: HashMap::new(),
+            keys: HashMap::new(),
+            segments,
+            next_row: one("SELECT coalesce(max(row), 0) + 1 FROM rows")?,
+            next_session: one("SELECT coalesce(max(session), 0) + 1 FROM sessions")?,
+            awaiting: Awaiting::load(connection)?,
+        })
+    }
+
+    /// The number of a word, given now if it is new.
+    pub(super) fn word(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
+        if let Some(&word) = self.words.get(text) {
+            return Ok(word);
+        }
+        let known = connection
+            .prepare_cached("SELECT word FROM words WHERE text = ?")?
+            .query_row([text], |row| row.get(0))
+            .optional()?;
+        let word = match known {
+            Some(word) => word,
+            None => connection.prepare_cached("INSERT INTO words (text) VALUES (?)")?.insert([text])?,
+        };
+        if self.words.len() >= MAX_WORDS {
+            self.words.clear();
+        }
+        self.words.insert(text.into(), word);
+        Ok(word)
+    }
+
+    /// The number of a word that may be absent.
+    pub(super) fn word_of(&mut self, connection: &Connection, text: Option<&str>) -> rusqlite::Result<Option<i64>> {
+        text.map(|text| self.word(connection, text)).transpose()
+    }
+
+    /// The number of a key, given now if it is new.
+    pub(super) fn key(&mut self, connection: &Connection, hash: KeyHash) -> rusqlite::Result<i64> {
+        if let Some(&key) = self.keys.get(&hash) {
+            return Ok(key);
+        }
+        let known = connection
+            .prepare_cached("SELECT key FROM keys WHERE hash = ?")?
+            .query_row([hash.0], |row| row.get(0))
+            .optional()?;
+        let key = match known {
+            Some(key) => key,
+            None => connection.prepare_cached("INSERT INTO keys (hash) VALUES (?)")?.insert([hash.0])?,
+        };
+        if self.keys.len() >= MAX_WORDS {
+            self.keys.clear();
+        }
+        self.keys.insert(hash, key);
+        Ok(key)
+    }
+
+    /// A segment's checkpoint, made now (nothing indexed) if it is new.
+    pub(super) fn checkpoint(&mut self, connection: &Connection, id: SegmentId) -> rusqlite::Result<Checkpoint> {
+        if let Some(&checkpoint) = self.segments.get(&id) {
+            return Ok(checkpoint);
+        }
+        let segment = connection
+            .prepare_cached("INSERT INTO segments (path, indexed_to, bad_lines, is_done) VALUES (?, 0, 0, 0)")?
+            .insert([id.to_string()])?;
+        let checkpoint = Checkpoint { segment, indexed_to: 0, is_done: false };
+        self.segments.insert(id, checkpoint);
+        Ok(checkpoint)
+    }
+
+    /// Stores how far a segment is indexed now.
+    pub(super) fn advance(
+        &mut self,
+        connection: &Connection,
+        id: SegmentId,
+        indexed_to: u64,
+        bad_lines: u64,
+        is_done: bool,
+    ) -> rusqlite::Result<()> {
+        let segment = self.checkpoint(connection, id)?.segment;
+        connection
+            .prepare_cached(
+                "UPDATE segments SET indexed_to = ?, bad_lines = bad_lines + ?, is_done = ? WHERE segment = ?",
+            )?
+            .execute((indexed_to.cast_signed(), bad_lines.cast_signed(), is_done, segment))?;
+        self.segments.insert(id, Checkpoint { segment, indexed_to, is_done });
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Small traces for the index's tests: lines that say what their row holds.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::exchange::End;
+use crate::ids::{KeyHash, TraceId, UnixMillis, short_sha256};
+use crate::index::{WriterState, schema};
+use crate::jsonl::line::BadLine;
+use crate::protocol::Protocol;
+use crate::session::Conversation;
+use crate::store::layout::Layout;
+use crate::trace::{Row, Usage};
+
+/// The id number `n`.
+pub(super) fn id(n: u64) -> TraceId {
+    TraceId::from_bytes((1_u128 << 100 | u128::from(n)).to_be_bytes())
+}
+
+/// A trace without turns.
+pub(super) fn row(n: u64, ts_start: i64) -> Row {
+    Row {
+        id: id(n),
+        ts_start: UnixMillis(ts_start),
+        ts_end: UnixMillis(ts_start + 10),
+        client: "192.0.2.1:5000".into(),
+        method: "POST".into(),
+        path: "/v1/chat/completions".into(),
+        upstream: "http://gateway".into(),
+        status: 200,
+        end: End::Complete,
+        disconnected: false,
+        truncated_req: false,
+        truncated_resp: false,
+        protocol: Protocol::Chat,
+        model: Some("m".into()),
+        stream: None,
+        usage: Usage::default(),
+        finish_reason: None,
+        error_type: None,
+        key: KeyHash::NONE,
+        conversation: Conversation::default(),
+        client_kind: None,
+        client_version: None,
+        client_project: None,
+        media_count: 0,
+        ttfb_ms: None,
+        first_event_ms: None,
+        req_bytes: None,
+        resp_bytes: None,
+        tags: Vec::new(),
+    }
+}
+
+fn fingerprint(text: &str) -> [u8; 8] {
+    short_sha256(text.as_bytes())
+}
+
+/// A line of which [`read_row`] makes a row. `turns` beginning with `a` are an assistant's.
+pub(super) fn line(n: u64, key: u8, ts_start: i64, took_ms: i64, turns: &[String], answer: &str) -> Value {
+    json!({"id": id(n).to_string(), "key": key, "ts": ts_start, "took": took_ms, "turns": turns, "answer": answer})
+}
+
+/// The row of a line made by [`line`], with members `status`, `response`, `previous` and `conversation` added
+/// where wanted.
+pub(super) fn read_row(line: &[u8]) -> Result<Row, BadLine> {
+    let bad = || BadLine("not a test line".into());
+    let value: Value = serde_json::from_slice(line).map_err(|_| bad())?;
+    let id: TraceId = value["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(bad)?;
+    let turns: Vec<&str> = value["turns"].as_array().ok_or_else(bad)?.iter().filter_map(Value::as_str).collect();
+    let prefixes = (1..=turns.len()).map(|length| fingerprint(&turns[..length].join("\n"))).collect();
+    let replies = turns.iter().map(|turn| turn.starts_with('a').then(|| fingerprint(turn))).collect();
+    let optional = |name: &str| value[name].as_str().map(fingerprint);
+    let ts_start = value["ts"].as_i64().ok_or_else(bad)?;
+    let mut row = row(0, ts_start);
+    row.id = id;
+    row.ts_end = UnixMillis(ts_start + value["took"].as_i64().ok_or_else(bad)?);
+    row.key = KeyHash([value["key"].as_u64().ok_or_else(bad)? as u8; 8]);
+    row.status = value["status"].as_i64().unwrap_or(200) as i32;
+    row.conversation = Conversation {
+        prefixes,
+        replies,
+        answer: optional("answer"),
+        response_id: optional("response"),
+        previous_response_id: optional("previous"),
+        conversation_id: optional("conversation"),
+    };
+    Ok(row)
+}
+
+/// An empty index of a data dir, with what its writer remembers.
+pub(super) fn new_index(layout: &Layout) -> (Connection, WriterState) {
+    (schema::open_writer(&layout.index()).unwrap(), WriterState::new())
+}
+
+/// All that outside users see, in an order that does not depend on that of insertion.
+pub(super) fn dump(index: &Connection) -> Vec<String> {
+    let mut lines = Vec::new();
+    for sql in [
+        "SELECT * FROM traces ORDER BY id",
+        "SELECT root, turns, first_ts, last_ts, last_id, ok_count, err_count FROM sessions ORDER BY root",
+        "SELECT path, indexed_to, bad_lines FROM segments ORDER BY path",
+    ] {
+        let mut statement = index.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let text = |row: &rusqlite::Row<'_>| {
+            (0..columns).map(|at| format!("{:?}", row.get_ref(at).unwrap())).collect::<Vec<_>>().join(" ")
+        };
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            lines.push(text(row));
+        }
+    }
+    lines
+}
