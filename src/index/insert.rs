@@ -130,7 +130,7 @@ impl<'a> Insertion<'a> {
         let inserted = self.memory.next_row;
         self.memory.next_row += 1;
         self.memory.awaiting.push(self.index, inserted, child, parent.as_ref())?;
-        for (row, child) in self.memory.awaiting.possible_children(row, key).into_iter().take(0) {
+        for (row, child) in self.memory.awaiting.possible_children(row, key) {
             self.link_anew(row, &child)?;
         }
         Ok(true)
