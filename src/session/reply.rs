@@ -153,7 +153,7 @@ pub(super) fn of_gemini_turn(content: Json<'_>) -> Option<[u8; 8]> {
 }
 
 fn spoken_by(role: &str, turn: Json<'_>, add: impl FnOnce(&mut Spoken)) -> Option<[u8; 8]> {
-    turn.get("role").filter(|it| it.is(role))?;
+    turn.first("role").filter(|it| it.is(role))?;
     let mut spoken = Spoken::default();
     add(&mut spoken);
     spoken.fingerprint()
