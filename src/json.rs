@@ -81,11 +81,6 @@ impl<'a> Json<'a> {
         found
     }
 
-    /// The first member of this name; what stands behind it is not looked at.
-    pub(crate) fn first(self, name: &str) -> Option<Json<'a>> {
-        self.members().find(|(key, _)| key == name).map(|(_, value)| value)
-    }
-
     /// The member of this name. Of duplicates the last one counts.
     pub(crate) fn get(self, name: &str) -> Option<Json<'a>> {
         let [found] = self.pick([name]);

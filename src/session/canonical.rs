@@ -14,6 +14,7 @@
 
 use std::ops::Range;
 
+use super::form::Form;
 use super::number;
 use crate::json::{Cursor, Json};
 
@@ -111,10 +112,16 @@ impl Canonical {
     }
 
     /// Writes a string.
-    pub(super) fn string(&mut self, text: &str) {
+    pub(super) fn string(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
         self.bytes.push(b'"');
         self.bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(text);
+    }
+
+    /// Writes what is in its form already.
+    pub(super) fn form(&mut self, form: Form<'_>) {
+        self.bytes.extend_from_slice(form.bytes());
     }
 
     /// Writes a value in one pass over its text.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod canonical;
+mod form;
 mod number;
 pub mod parent;
 mod reply;

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::canonical::{Blocks, Canonical};
+use super::form::Form;
 use super::{HASH_VERSION, reply};
 use crate::json::{Cursor, Json};
 use crate::protocol::Protocol;
@@ -86,15 +87,16 @@ impl Rolling {
     }
 
     /// The elements of a list, or the object that stands in its stead.
-    fn turns(&mut self, list: Json<'_>, reply: fn(Json<'_>) -> Option<[u8; 8]>) {
+    fn turns(&mut self, list: Json<'_>, reply: fn(Form<'_>) -> Option<[u8; 8]>) {
         let mut cursor = Cursor::new(list);
         if list.is_array() {
             cursor.advance();
         } else if !list.is_object() {
             return;
         }
-        while let Some(turn) = self.canonical.next(&mut cursor, self.blocks) {
-            self.end_turn(reply(turn));
+        while self.canonical.next(&mut cursor, self.blocks).is_some() {
+            let reply = reply(Form::new(self.canonical.bytes()));
+            self.end_turn(reply);
         }
     }
 
@@ -103,7 +105,8 @@ impl Rolling {
         let mut run: Option<(usize, reply::Spoken)> = None;
         let mut cursor = Cursor::new(items);
         cursor.advance();
-        while let Some(item) = self.canonical.next(&mut cursor, self.blocks) {
+        while self.canonical.next(&mut cursor, self.blocks).is_some() {
+            let item = Form::new(self.canonical.bytes());
             let index = self.replies.len();
             if !reply::is_made_by_model(item) {
                 self.end_run(run.take());
