@@ -6,6 +6,7 @@
 
 mod answer;
 mod canonical;
+mod form;
 mod method;
 mod number;
 mod reply;

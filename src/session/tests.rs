@@ -151,6 +151,7 @@ fn bodies_without_turns_have_none() {
         (Protocol::Chat, "[]"),
         (Protocol::Chat, r#"{"messages":[]}"#),
         (Protocol::Chat, r#"{"messages":"hi"}"#),
+        (Protocol::Chat, r#"{"messages":{"role":"user"}}"#),
         (Protocol::Messages, r#"{"system":"x"}"#),
         (Protocol::Messages, r#"{"system":"x","messages":[]}"#),
         (Protocol::Responses, r#"{"input":null,"instructions":null}"#),
