@@ -22,7 +22,7 @@ pub struct BatchReport {
     pub known: usize,
     /// Rows that were refused because lines before them are not indexed yet.
     pub refused: usize,
-    /// The segments of the refused rows: [`super::catch_up`] reads them.
+    /// The segments of the refused rows: [`super::catch_up()`] reads them.
     pub behind: BTreeSet<SegmentId>,
 }
 
