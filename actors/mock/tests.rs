@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::coding::{Coding, Encoder};
-use super::{Mock, Options, start};
+use super::server::Mock;
+use super::{Options, start};
 
 async fn mock() -> Mock {
     start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Options::default()).await.unwrap()
