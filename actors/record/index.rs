@@ -300,6 +300,7 @@ impl State {
                     tracing::warn!(path = %aside.display(), "the index was unusable; it is set aside and rebuilt from the files");
                 }
                 let open = Open { connection: Connection::from(connection), memory: Arc::default() };
+                self.learn_what_is_missing(&open).await?;
                 Ok(self.open.insert(open).clone())
             }
             Ok(Err(error)) => {
@@ -311,5 +312,18 @@ impl State {
                 Err(())
             }
         }
+    }
+
+    /// Before the first row: which segments hold lines that are not indexed. Reads none of them.
+    async fn learn_what_is_missing(&self, open: &Open) -> Result<(), ()> {
+        let (layout, memory) = (self.args.layout.clone(), open.memory.clone());
+        let budget = index::Budget { bytes: 0 };
+        let looked = open
+            .connection
+            .call(move |connection| index::catch_up(connection, &mut memory.lock(), &layout, read_row, budget))
+            .await;
+        looked
+            .map(drop)
+            .map_err(|error| tracing::warn!(%error, "the index cannot be compared with the files; trying again"))
     }
 }

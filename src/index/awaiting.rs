@@ -104,10 +104,20 @@ impl Awaiting {
             links.conversation_id.map(|it| Link::Conversation { key, hash: as_integer(it) }),
         ];
         let mut rows = Vec::new();
+        let answer = links.answer.map(as_integer);
         for link in offered.into_iter().flatten() {
-            let ended_by = if matches!(link, Link::Response { .. }) { row.ts_start } else { row.ts_end };
+            // Whose answer came back, or whose id is named, was known to the child, ended or not.
+            let is_known = |child: i64| match link {
+                Link::Response { .. } => true,
+                Link::Conversation { .. } => false,
+                Link::Prefix { hash, .. } => self.children.get(&child).is_some_and(|child| {
+                    answer.is_some() && child.prefixes.iter().any(|it| it.hash == hash && it.reply == answer)
+                }),
+            };
             let waiting = self.by_link.get(&link).into_iter().flatten();
-            rows.extend(waiting.filter(|(_, begins)| ended_by <= *begins).map(|&(row, _)| row));
+            rows.extend(
+                waiting.filter(|(child, begins)| row.ts_end <= *begins || is_known(*child)).map(|&(row, _)| row),
+            );
         }
         rows.sort_unstable();
         rows.dedup();

@@ -10,7 +10,6 @@ use crate::index::IndexError;
 use crate::index::parent::{Child, Parent, as_integer};
 use crate::index::sessions::{SessionSums, session_of_root, sum_anew};
 use crate::index::state::{Memory, WriterState};
-use crate::protocol::Protocol;
 use crate::trace::Row;
 
 /// What became of a batch.
@@ -157,7 +156,7 @@ impl<'a> Insertion<'a> {
         let path = memory.word(index, path)?;
         let upstream = memory.word(index, &row.upstream)?;
         let end = memory.word(index, row.end.name())?;
-        let protocol = memory.word(index, protocol_name(row.protocol))?;
+        let protocol = memory.word(index, row.protocol.name())?;
         let model = memory.word_of(index, row.model.as_deref())?;
         let finish_reason = memory.word_of(index, row.finish_reason.as_deref())?;
         let error_type = memory.word_of(index, row.error_type.as_deref())?;
@@ -279,23 +278,6 @@ impl<'a> Insertion<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// A protocol's name in the index.
-fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Chat => "chat",
-        Protocol::Completions => "completions",
-        Protocol::Responses => "responses",
-        Protocol::Messages => "messages",
-        Protocol::Gemini => "gemini",
-        Protocol::Embeddings => "embeddings",
-        Protocol::Images => "images",
-        Protocol::Audio => "audio",
-        Protocol::Realtime => "realtime",
-        Protocol::Models => "models",
-        Protocol::Unknown => "unknown",
     }
 }
 

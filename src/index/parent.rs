@@ -79,8 +79,8 @@ impl Child {
 
     /// Finds the parent among the rows of the index: the one whose answer it names; else the latest of its
     /// conversation; else the one with the most turns in common (ties: the one whose answer was sent back,
-    /// then the later start, then the greater id). It must have begun before, and except for the first
-    /// way, ended before or when the child began.
+    /// then the later start, then the greater id). It must have begun before, and ended before or when the
+    /// child began, unless the child names it or sends its answer back.
     pub(super) fn find_parent(&self, index: &Connection) -> rusqlite::Result<Option<Parent>> {
         if let Some(found) = self.find_named(index)? {
             return Ok(Some(found));
@@ -153,10 +153,12 @@ impl Child {
     fn find_at(&self, index: &Connection, prefix: Prefix) -> rusqlite::Result<Option<Parent>> {
         let mut statement = index.prepare_cached(
             "SELECT id, ts_start, answer, session FROM rows WHERE prefix = ?1 AND key = ?2 \
-             AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) AND ts_start + duration_ms <= ?3 \
+             AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) AND (ts_start + duration_ms <= ?3 OR answer = ?6) \
              ORDER BY ts_start DESC, id DESC LIMIT ?5",
         )?;
-        let given = params![prefix.hash, self.key, self.ts_start.0, self.id.to_string(), MAX_CANDIDATES as i64];
+        // Whose answer came back was known to the client, even if its connection ended a little later.
+        let given =
+            params![prefix.hash, self.key, self.ts_start.0, self.id.to_string(), MAX_CANDIDATES as i64, prefix.reply];
         let candidates: Vec<Candidate> = statement
             .query_map(given, |row| {
                 Ok(Candidate { id: row.get(0)?, ts_start: row.get(1)?, answer: row.get(2)?, session: row.get(3)? })

@@ -425,3 +425,20 @@ proptest! {
         prop_assert_eq!(&dump(&one), &expected);
     }
 }
+
+#[test]
+fn a_request_that_sends_the_answer_back_follows_even_a_stream_that_ended_later() {
+    let parent = line(1, 1, 100, 50, &turns("u1"), "a1");
+    let child = line(2, 1, 120, 10, &turns("u1 a1 u2"), "a2");
+    let stranger = line(3, 1, 130, 5, &turns("u1 a9 u2"), "a3");
+    // A short exchange ends, and is indexed, before the one it follows: both orders give the same links.
+    for order in [[&parent, &child, &stranger], [&stranger, &child, &parent]] {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let (mut index, mut state) = new_index(&layout);
+        let rows = write(&layout, segment(FIRST), &order.map(Value::clone));
+        insert_batch(&mut index, &mut state, &rows).unwrap();
+        assert_eq!(parent_and_root(&index, 2), (Some(id(1).to_string()), id(1).to_string()));
+        assert_eq!(parent_and_root(&index, 3), (None, id(3).to_string()));
+    }
+}
