@@ -4,6 +4,8 @@ mod api;
 mod cli;
 #[cfg(test)]
 mod faults;
+#[cfg_attr(not(test), expect(dead_code, reason = "the kit is whole and tested by itself; not all of it is needed yet"))]
+#[expect(unused_imports, reason = "its front page names all of it")]
 mod kit;
 mod log;
 mod mock;

@@ -11,6 +11,7 @@ use api_log::ids::TraceIds;
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
+use api_log::store::overrides::Overrides;
 use api_log::store::token::{self, TokenError};
 use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
@@ -145,6 +146,7 @@ impl System {
         });
         let door = index::Door::new(slots.index.clone(), registry.child("index"));
         registry.show("index rows", door.room());
+        let overridden = saves_attachments_override(&layout);
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
@@ -156,7 +158,7 @@ impl System {
             index: door.clone(),
             settings_without_media: FinalizeSettings { extracts_media: false, ..settings.clone() },
             settings,
-            saves_media: AtomicBool::new(config.media.save_attachments),
+            saves_media: AtomicBool::new(overridden.unwrap_or(config.media.save_attachments)),
             path_filter: config.plugins.path_filter.clone(),
             counters: counters.clone(),
             layout: layout.clone(),
@@ -194,6 +196,7 @@ impl System {
                 intake: intake.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
+                media_is_overridden: overridden.is_some(),
             })),
         };
         let parts = Parts {
@@ -396,6 +399,17 @@ fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Vec<LaneHandl
 
 fn bind(key: &'static str, address: &ListenAddress) -> Result<TcpListener, StartError> {
     sockets::bind(address).map_err(|source| StartError::Listen { key, address: address.to_string(), source })
+}
+
+/// What an earlier run was told at run time. A malformed file overrides nothing, and is told.
+fn saves_attachments_override(layout: &Layout) -> Option<bool> {
+    match Overrides::read(&layout.overrides()) {
+        Ok(overrides) => overrides.save_attachments(),
+        Err(error) => {
+            tracing::error!(%error, "the overrides are not in force");
+            None
+        }
+    }
 }
 
 fn tell_about_token(layout: &Layout, token: &token::Token) {

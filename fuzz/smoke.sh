@@ -31,5 +31,5 @@ for target in "$@"; do
     echo "== $target, $seconds s"
     # What is found new goes to corpus/; an input that fails goes to artifacts/ and ends the script.
     "target/$host/release/$target" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
-        -print_final_stats=1 -verbosity=0 -artifact_prefix="artifacts/$target/" "corpus/$target" "seeds/$target"
+        -print_final_stats=1 -print_funcs=0 -verbosity=0 -artifact_prefix="artifacts/$target/" "corpus/$target" "seeds/$target"
 done

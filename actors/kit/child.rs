@@ -37,6 +37,8 @@ pub(crate) struct Child {
     pub start_within: Duration,
     /// Starts it, linked to the cell given.
     pub start: Box<dyn Fn(ActorCell) -> Starting + Send + Sync>,
+    /// Told of each actor that was started, once the start counts.
+    pub started: Box<dyn Fn(&ActorCell) + Send + Sync>,
 }
 
 impl Child {
@@ -51,6 +53,7 @@ impl Child {
             grace: Duration::from_secs(10),
             start_within: Duration::from_secs(30),
             start: Box::new(start),
+            started: Box::new(|_| {}),
         }
     }
 
@@ -61,14 +64,11 @@ impl Child {
         make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
     ) -> Child {
         let slot = slot.clone();
-        Child::new(name, move |supervisor| {
-            let (slot, (actor, args)) = (slot.clone(), make());
-            Box::pin(async move {
-                let (child, _) = A::spawn_linked(None, actor, args, supervisor).await?;
-                slot.fill(child.clone());
-                Ok(child.get_cell())
-            })
-        })
+        let child = Child::new(name, move |supervisor| {
+            let (actor, args) = make();
+            Box::pin(async move { Ok(A::spawn_linked(None, actor, args, supervisor).await?.0.get_cell()) })
+        });
+        Child { started: Box::new(move |cell| slot.fill(cell.clone().into())), ..child }
     }
 
     /// A supervisor with a table of its own, made anew for each start. Its grace should be the sum of its children's;
@@ -141,7 +141,7 @@ async fn start_elsewhere<T: Send + 'static>(
     });
     match here.await {
         Ok(outcome) => outcome?.claim(),
-        Err(_) => Err(SpawnErr::StartupFailed("the runtime it was to run on has ended".into())),
+        Err(_) => Err(SpawnErr::StartupFailed("its start panicked, or its runtime has ended".into())),
     }
 }
 

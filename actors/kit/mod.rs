@@ -24,21 +24,23 @@ mod child;
 mod ending;
 mod nursery;
 mod probe;
+mod registry;
 mod root;
 mod slot;
 mod supervisor;
 mod watchdog;
 
-pub(crate) use self::beside::{beside, beside_local};
+pub(crate) use self::beside::{Beside, beside, beside_local};
 pub(crate) use self::budget::{Budget, BudgetReport, Permit};
-pub(crate) use self::child::{Child, Restart, spawn_on};
+pub(crate) use self::child::{Child, Restart, Starting, spawn_on};
 pub(crate) use self::ending::Ending;
 pub(crate) use self::nursery::{Ended, NotStarted, Nursery, NurseryHealth, NurseryReport};
-pub(crate) use self::probe::{ChildHealth, ChildReport, ChildState, LastError, Pending, Registry};
-pub(crate) use self::root::{EndedUnasked, Root};
+pub(crate) use self::probe::{ChildHealth, ChildReport, ChildState, LastError, Pending};
+pub(crate) use self::registry::{NamedBudget, Registry, Report, Trouble};
+pub(crate) use self::root::{EndedUnasked, NotDrained, Root};
 pub(crate) use self::slot::{NoAnswer, NobodyThere, Slot};
-pub(crate) use self::supervisor::{Patience, Plan, Supervisor};
-pub(crate) use self::watchdog::{Watchdog, WatchdogArgs};
+pub(crate) use self::supervisor::{GaveUp, Patience, Plan, StartFailed, Supervisor};
+pub(crate) use self::watchdog::{Watchdog, WatchdogArgs, WatchdogMsg};
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use api_log::ids::UnixMillis;
@@ -17,7 +17,7 @@ use ractor::{ActorId, ActorRef, Message, SpawnErr, SupervisionEvent};
 use serde::Serialize;
 
 use super::ending::{Drained, drain_or_kill};
-use super::{Ending, LastError};
+use super::{ChildHealth, ChildState, Ending, LastError};
 
 /// Children under one actor: at most so many, one per key, never started again.
 ///
@@ -32,7 +32,11 @@ pub(crate) struct Nursery<K, M> {
 struct Nursling<M> {
     actor: ActorRef<M>,
     running: Running,
+    watched: Option<Watched>,
 }
+
+/// A nursling's own health, which stops to be watched when the nursery loses the nursling.
+struct Watched(Arc<ChildHealth>);
 
 /// Counts a child as running until dropped, however the nursery loses it.
 struct Running(Arc<NurseryHealth>);
@@ -70,6 +74,7 @@ pub(crate) struct NurseryHealth {
     failed: AtomicU64,
     refused: AtomicU64,
     last_error: Mutex<Option<LastError>>,
+    watched: Mutex<Vec<Weak<ChildHealth>>>,
 }
 
 /// A nursery as it stands.
@@ -127,6 +132,7 @@ impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
     }
 
     /// Starts a child by awaiting `start`, which is `spawn_linked` or [`spawn_on`](super::spawn_on) with the owner's cell.
+    /// The owner hears nothing else meanwhile, so the child's `pre_start` should be short.
     ///
     /// # Errors
     /// [`NotStarted`]; where it is `Full` or `KeyInUse`, `start` is dropped unpolled with all it holds: who wants that
@@ -136,24 +142,40 @@ impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
         key: K,
         start: impl Future<Output = Result<(ActorRef<M>, JoinHandle<()>), SpawnErr>>,
     ) -> Result<&ActorRef<M>, NotStarted> {
-        if self.children.contains_key(&key) {
-            return Err(NotStarted::KeyInUse);
-        }
-        if self.is_full() {
-            self.health.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(NotStarted::Full);
-        }
-        let (actor, _) = start.await.inspect_err(|error| self.health.failed(error.to_string()))?;
-        self.keys.insert(actor.get_id(), key.clone());
-        let nursling = Nursling { actor, running: Running::new(&self.health) };
-        Ok(&self.children.entry(key).or_insert(nursling).actor)
+        self.admit(&key)?;
+        let actor = self.started(start.await)?;
+        Ok(self.insert(key, actor, None))
+    }
+
+    /// As [`start`](Nursery::start), for a child that the [`Watchdog`](super::Watchdog) looks after: who sends to it, or
+    /// it itself, [begins](ChildHealth::begin) each piece of work on the health given to `start`.
+    ///
+    /// # Errors
+    /// As [`start`](Nursery::start).
+    pub(crate) async fn start_watched<S>(
+        &mut self,
+        key: K,
+        start: impl FnOnce(Arc<ChildHealth>) -> S,
+    ) -> Result<&ActorRef<M>, NotStarted>
+    where
+        S: Future<Output = Result<(ActorRef<M>, JoinHandle<()>), SpawnErr>>,
+    {
+        self.admit(&key)?;
+        let health = self.health.watch();
+        let actor = self.started(start(health.clone()).await)?;
+        health.running(actor.get_cell());
+        Ok(self.insert(key, actor, Some(Watched(health))))
     }
 
     /// To be called from the owner's `handle_supervisor_evt`: the news, if the event tells of the end of a child here.
     pub(crate) fn ended(&mut self, event: SupervisionEvent) -> Option<Ended<K>> {
         let (cell, how) = Ending::of(event)?;
         let key = self.keys.remove(&cell.get_id())?;
-        self.children.remove(&key);
+        let watched = self.children.remove(&key).and_then(|it| it.watched);
+        let how = match (how, watched) {
+            (Ending::Failed(reason), Some(watched)) => Ending::Failed(watched.0.failed(&reason)),
+            (how, _) => how,
+        };
         if let Ending::Failed(reason) = &how {
             self.health.failed(reason.clone());
         }
@@ -164,11 +186,11 @@ impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
     /// There is no news of these ends; the number of the killed is given back.
     pub(crate) async fn drain(&mut self, grace: Duration) -> usize {
         self.keys.clear();
-        let drained = join_all(self.children.drain().map(|(_, Nursling { actor, running })| {
+        let drained = join_all(self.children.drain().map(|(_, Nursling { actor, running, watched })| {
             let health = &self.health;
             async move {
                 let drained = drain_or_kill(&actor, grace).await;
-                drop(running);
+                drop((running, watched));
                 if drained == Drained::Killed {
                     health.failed(format!("killed: not drained within {grace:?}"));
                 }
@@ -176,6 +198,30 @@ impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
             }
         }));
         drained.await.into_iter().filter(|it| *it == Drained::Killed).count()
+    }
+}
+
+impl<K: Clone + Eq + Hash, M: Message> Nursery<K, M> {
+    fn admit(&self, key: &K) -> Result<(), NotStarted> {
+        if self.children.contains_key(key) {
+            return Err(NotStarted::KeyInUse);
+        }
+        if self.is_full() {
+            self.health.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(NotStarted::Full);
+        }
+        Ok(())
+    }
+
+    fn started<T>(&self, outcome: Result<(ActorRef<M>, T), SpawnErr>) -> Result<ActorRef<M>, SpawnErr> {
+        let (actor, _) = outcome.inspect_err(|error| self.health.failed(error.to_string()))?;
+        Ok(actor)
+    }
+
+    fn insert(&mut self, key: K, actor: ActorRef<M>, watched: Option<Watched>) -> &ActorRef<M> {
+        self.keys.insert(actor.get_id(), key.clone());
+        let nursling = Nursling { actor, running: Running::new(&self.health), watched };
+        &self.children.entry(key).or_insert(nursling).actor
     }
 }
 
@@ -199,6 +245,7 @@ impl NurseryHealth {
             failed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             last_error: Mutex::new(None),
+            watched: Mutex::new(Vec::new()),
         }
     }
 
@@ -221,6 +268,20 @@ impl NurseryHealth {
         }
     }
 
+    /// The health of a child that is about to start, under the nursery's name.
+    fn watch(&self) -> Arc<ChildHealth> {
+        let health = Arc::new(ChildHealth::new(self.name.clone()));
+        self.watched.lock().push(Arc::downgrade(&health));
+        health
+    }
+
+    /// Those of its children that are watched; the list forgets the others here, that is at each look.
+    pub(super) fn watched(&self) -> Vec<Arc<ChildHealth>> {
+        let mut watched = self.watched.lock();
+        watched.retain(|it| it.strong_count() > 0);
+        watched.iter().filter_map(Weak::upgrade).collect()
+    }
+
     fn failed(&self, message: String) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         *self.last_error.lock() = Some(LastError { message, at: UnixMillis::now() });
@@ -239,5 +300,12 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
         self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Watched {
+    /// Messages under way may hold the health for longer.
+    fn drop(&mut self) {
+        self.0.enter(ChildState::Stopped);
     }
 }

@@ -1,4 +1,4 @@
-//! How each child fares, readable by anyone without asking an actor.
+//! How a child fares, readable by anyone without asking it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,8 +7,6 @@ use api_log::ids::UnixMillis;
 use parking_lot::Mutex;
 use ractor::{ActorCell, ActorId};
 use serde::{Serialize, Serializer};
-
-use super::{Budget, BudgetReport, NurseryHealth, NurseryReport};
 
 /// What stage a child is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -97,92 +95,6 @@ pub(crate) struct ChildReport {
     pub progress: u64,
 }
 
-/// Everything that runs under supervision, in the order it was named first.
-#[derive(Clone, Default)]
-pub(crate) struct Registry(Arc<Mutex<Entries>>);
-
-#[derive(Default)]
-struct Entries {
-    children: Vec<Arc<ChildHealth>>,
-    nurseries: Vec<Arc<NurseryHealth>>,
-    budgets: Vec<(Arc<str>, Budget)>,
-}
-
-/// A [`Registry`] as it stood at one moment.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Report {
-    /// The supervised children.
-    pub children: Vec<ChildReport>,
-    /// The nurseries.
-    pub nurseries: Vec<NurseryReport>,
-    /// The budgets.
-    pub budgets: Vec<NamedBudget>,
-}
-
-/// One budget in a [`Report`].
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct NamedBudget {
-    /// Its name.
-    pub name: String,
-    /// How it stands.
-    #[serde(flatten)]
-    pub budget: BudgetReport,
-}
-
-impl Registry {
-    /// An empty one.
-    pub(crate) fn new() -> Registry {
-        Registry::default()
-    }
-
-    /// The health of the child of that name, made when it is named first. The same across restarts.
-    pub(crate) fn child(&self, name: &str) -> Arc<ChildHealth> {
-        let mut entries = self.0.lock();
-        if let Some(known) = entries.children.iter().find(|it| &*it.name == name) {
-            return known.clone();
-        }
-        let health = Arc::new(ChildHealth::new(name.into()));
-        entries.children.push(health.clone());
-        health
-    }
-
-    /// The health of the nursery of that name, made when it is named first.
-    pub(crate) fn nursery(&self, name: &str) -> Arc<NurseryHealth> {
-        let mut entries = self.0.lock();
-        if let Some(known) = entries.nurseries.iter().find(|it| it.name() == name) {
-            return known.clone();
-        }
-        let health = Arc::new(NurseryHealth::new(name.into()));
-        entries.nurseries.push(health.clone());
-        health
-    }
-
-    /// Shows a budget under that name, in place of one that was shown so before.
-    pub(crate) fn show(&self, name: &str, budget: &Budget) {
-        let mut entries = self.0.lock();
-        entries.budgets.retain(|(it, _)| &**it != name);
-        entries.budgets.push((name.into(), budget.clone()));
-    }
-
-    /// Everything as it stands. The figures of one child belong together only roughly.
-    pub(crate) fn snapshot(&self) -> Report {
-        let entries = self.0.lock();
-        Report {
-            children: entries.children.iter().map(|it| it.report()).collect(),
-            nurseries: entries.nurseries.iter().map(|it| it.report()).collect(),
-            budgets: entries
-                .budgets
-                .iter()
-                .map(|(name, it)| NamedBudget { name: name.to_string(), budget: it.report() })
-                .collect(),
-        }
-    }
-
-    pub(super) fn children(&self) -> Vec<Arc<ChildHealth>> {
-        self.0.lock().children.clone()
-    }
-}
-
 impl ChildReport {
     /// What is wrong with it, if anything is; `since` (or `hung_since`) says for how long.
     pub(crate) fn trouble(&self) -> Option<(&'static str, UnixMillis)> {
@@ -196,7 +108,7 @@ impl ChildReport {
 }
 
 impl ChildHealth {
-    fn new(name: Arc<str>) -> ChildHealth {
+    pub(super) fn new(name: Arc<str>) -> ChildHealth {
         ChildHealth {
             name,
             queue_depth: AtomicU64::new(0),
@@ -257,11 +169,13 @@ impl ChildHealth {
         }
     }
 
+    /// It runs, as this actor.
     pub(super) fn running(&self, cell: ActorCell) {
         self.enter(ChildState::Running);
         self.told.lock().cell = Some(cell);
     }
 
+    /// It gets one more start.
     pub(super) fn starts_again(&self) {
         self.enter(ChildState::Starting);
         self.told.lock().restarts += 1;
@@ -278,6 +192,14 @@ impl ChildHealth {
         message
     }
 
+    /// Whoever supervised this actor is gone, and so ractor killed it.
+    pub(super) fn orphaned(&self, cell: &ActorCell) {
+        if self.told.lock().cell.as_ref() == Some(cell) {
+            self.enter(ChildState::Stopped);
+        }
+    }
+
+    /// What the watchdog looks at, while there is an actor.
     pub(super) fn sample(&self) -> Option<Sample> {
         let actor = self.told.lock().cell.as_ref()?.get_id();
         Some(Sample {
@@ -287,6 +209,7 @@ impl ChildHealth {
         })
     }
 
+    /// Kills the actor and keeps the reason for [`ChildHealth::failed`].
     pub(super) fn kill(&self, why: String) {
         let mut told = self.told.lock();
         if let Some(cell) = &told.cell {

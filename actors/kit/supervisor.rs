@@ -235,6 +235,7 @@ impl Row {
             Ok(cell) => {
                 info!(child = &*self.child.name, "started");
                 self.health.running(cell.clone());
+                (self.child.started)(&cell);
                 self.running = Some(cell);
                 Ok(())
             }
@@ -276,6 +277,15 @@ impl Row {
         }
         if !matches!(self.health.report().state, ChildState::Failed | ChildState::Stopped) {
             self.health.enter(ChildState::Stopped);
+        }
+    }
+}
+
+impl Drop for Row {
+    /// A supervisor that is killed or panics takes its children with it: ractor kills them.
+    fn drop(&mut self) {
+        if let Some(cell) = &self.running {
+            self.health.orphaned(cell);
         }
     }
 }

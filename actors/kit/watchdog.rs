@@ -7,10 +7,10 @@
 //! with the time since when, and dies of the kill when it ever comes back.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::mem;
 use std::time::Duration;
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -41,12 +41,12 @@ pub(crate) struct WatchdogArgs {
 /// What it saw.
 pub(crate) struct WatchdogState {
     args: WatchdogArgs,
-    seen: HashMap<String, Seen>,
+    seen: HashMap<ActorId, Seen>,
 }
 
 /// A child for which work waits, as it was when it last got on.
 struct Seen {
-    sample: Sample,
+    progress: u64,
     since: Instant,
     killed: bool,
 }
@@ -84,24 +84,25 @@ impl WatchdogState {
     }
 
     pub(super) fn look(&mut self, now: Instant) {
-        for health in self.args.registry.children() {
+        let mut before = mem::take(&mut self.seen);
+        for health in self.args.registry.watched() {
             match health.sample() {
-                Some(sample) if sample.waiting > 0 => self.look_at(&health, sample, now),
-                Some(_) | None => {
-                    self.seen.remove(health.name());
-                    health.set_hung(false);
+                Some(sample) if sample.waiting > 0 => {
+                    let seen = self.judge(&health, sample, before.remove(&sample.actor), now);
+                    self.seen.insert(sample.actor, seen);
                 }
+                Some(_) | None => _ = health.set_hung(false),
             }
         }
     }
 
-    fn look_at(&mut self, health: &Arc<ChildHealth>, sample: Sample, now: Instant) {
-        let fresh = || Seen { sample, since: now, killed: false };
-        let seen = self.seen.entry(health.name().to_owned()).or_insert_with(fresh);
-        if (seen.sample.actor, seen.sample.progress) != (sample.actor, sample.progress) {
-            *seen = fresh();
+    /// Acts on one child for which work waits; what to remember of it.
+    fn judge(&self, health: &ChildHealth, sample: Sample, before: Option<Seen>, now: Instant) -> Seen {
+        let Some(mut seen) = before.filter(|it| it.progress == sample.progress) else {
             health.set_hung(false);
-        } else if seen.killed {
+            return Seen { progress: sample.progress, since: now, killed: false };
+        };
+        if seen.killed {
             if health.set_hung(true) {
                 error!(child = health.name(), "hangs and cannot be killed: it blocks its thread");
             }
@@ -111,5 +112,6 @@ impl WatchdogState {
             health.kill(why);
             seen.killed = true;
         }
+        seen
     }
 }

@@ -1,6 +1,5 @@
 //! The mock seen from outside, over real sockets.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -9,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::coding::{Coding, Encoder};
-use super::{Mock, Options, start};
+use super::server::Mock;
+use super::{Options, start};
 
 async fn mock() -> Mock {
     start(&"127.0.0.1:0".parse().unwrap(), Options::default()).await.unwrap()

@@ -272,11 +272,6 @@ impl Captured {
             error: self.error.clone(),
         }
     }
-
-    /// Method and target, for logs.
-    pub(crate) fn request_line(&self) -> (Box<str>, Box<str>) {
-        request_line(&self.request_head)
-    }
 }
 
 /// Method and target of a head. A target in absolute form is reduced to its path and query, as it was sent on.

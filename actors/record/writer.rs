@@ -49,7 +49,8 @@ pub(crate) struct AppendFailed;
 
 pub(crate) struct Args {
     pub(crate) bucket: BucketId,
-    pub(crate) lease: SharedLease,
+    /// Keeps retention away from the file for as long as it is open.
+    pub(crate) _lease: SharedLease,
     pub(crate) layout: Layout,
     pub(crate) index: Door,
     pub(crate) counters: Arc<Counters>,

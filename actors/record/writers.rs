@@ -113,7 +113,7 @@ impl State {
     ) -> Result<ActorRef<writer::Msg>, ActorProcessingErr> {
         let args = writer::Args {
             bucket,
-            lease: self.args.leases.shared(bucket)?,
+            _lease: self.args.leases.shared(bucket)?,
             layout: self.args.layout.clone(),
             index: self.args.index.clone(),
             counters: self.args.counters.clone(),

@@ -129,13 +129,23 @@ impl Ledger {
 
     /// The figures, and whether they add up. Right under traffic too: see the comments inside.
     pub fn snapshot(&self) -> LedgerSnapshot {
+        self.look(|| ())
+    }
+
+    /// Reads all figures; `meanwhile` runs between any two reads, as other threads do.
+    fn look(&self, mut meanwhile: impl FnMut()) -> LedgerSnapshot {
         // Whatever is accepted by now is still in flight at the next read or has had its outcome counted before the
         // reads after that; so none missing means that none was lost.
         let accepted = self.accepted.load(Ordering::SeqCst);
+        meanwhile();
         let in_flight = self.in_flight.load(Ordering::SeqCst);
+        meanwhile();
         let recorded = self.recorded.load(Ordering::SeqCst);
+        meanwhile();
         let filtered = self.filtered.load(Ordering::SeqCst);
+        meanwhile();
         let dropped = Dropped(self.dropped.each_ref().map(|it| it.load(Ordering::SeqCst)));
+        meanwhile();
         // Whatever had an outcome by now was accepted before this read; so none too many means that none had two.
         let accepted_since = self.accepted.load(Ordering::SeqCst);
         let outcomes = recorded + filtered + dropped.total();
@@ -183,6 +193,8 @@ impl Serialize for Dropped {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     #[test]
@@ -229,26 +241,52 @@ mod tests {
     }
 
     #[test]
-    fn the_ledger_balances_at_every_look_under_traffic() {
+    fn the_ledger_balances_when_exchanges_begin_and_end_between_its_reads() {
         let ledger = Arc::new(Ledger::default());
-        std::thread::scope(|threads| {
-            let workers: Vec<_> = (0..3)
-                .map(|_| {
-                    threads.spawn(|| {
-                        for _ in 0..20_000 {
-                            let exchange = ledger.accept();
-                            ledger.count_recorded();
-                            drop(exchange);
-                        }
-                    })
-                })
-                .collect();
-            while !workers.iter().all(|it| it.is_finished()) {
-                let seen = ledger.snapshot();
-                assert!(seen.balanced, "{seen:?}");
-                std::thread::yield_now();
+        let mut under_way: Vec<InFlight> = (0..3).map(|_| ledger.accept()).collect();
+        let seen = ledger.look(|| {
+            under_way.push(ledger.accept());
+            for _ in 0..2 {
+                ledger.count_recorded();
+                drop(under_way.pop());
+                under_way.push(ledger.accept());
             }
         });
-        assert_eq!(ledger.snapshot().recorded, 60_000);
+        assert!(seen.balanced, "{seen:?}");
+    }
+
+    #[test]
+    fn the_ledger_balances_when_all_under_way_end_between_its_reads() {
+        let ledger = Arc::new(Ledger::default());
+        let mut under_way: Vec<InFlight> = (0..3).map(|_| ledger.accept()).collect();
+        let seen = ledger.look(|| {
+            while !under_way.is_empty() {
+                ledger.count_recorded();
+                drop(under_way.pop());
+            }
+        });
+        assert!(seen.balanced, "{seen:?}");
+    }
+
+    #[test]
+    fn the_ledger_balances_at_every_look_under_traffic() {
+        let (ledger, looked_enough) = (Arc::new(Ledger::default()), AtomicBool::new(false));
+        let unbalanced = std::thread::scope(|threads| {
+            for _ in 0..3 {
+                threads.spawn(|| {
+                    while !looked_enough.load(Ordering::Relaxed) {
+                        let exchange = ledger.accept();
+                        ledger.count_recorded();
+                        drop(exchange);
+                    }
+                });
+            }
+            let unbalanced = (0..50_000).map(|_| ledger.snapshot()).find(|seen| !seen.balanced);
+            looked_enough.store(true, Ordering::Relaxed);
+            unbalanced
+        });
+        assert_eq!(unbalanced, None);
+        let seen = ledger.snapshot();
+        assert_eq!((seen.in_flight, seen.recorded), (0, seen.accepted));
     }
 }

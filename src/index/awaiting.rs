@@ -67,6 +67,10 @@ impl Awaiting {
         let shared = parent.map_or(0, |parent| parent.length);
         child.prefixes.retain(|prefix| prefix.length >= shared);
         child.prefixes.truncate(MAX_PREFIXES);
+        if parent.is_some_and(|parent| parent.length == 0) {
+            // Found by name: common turns count for nothing then.
+            child.prefixes.clear();
+        }
         if child.prefixes.is_empty() && child.previous_response.is_none() && child.conversation.is_none() {
             return Ok(());
         }
@@ -125,7 +129,8 @@ impl Awaiting {
         for link in links(&child) {
             if let Some(waiting) = self.by_link.get_mut(&link) {
                 // Rows come and go in the same order, so it is the first one.
-                waiting.retain(|(waiting, _)| *waiting != row);
+                debug_assert!(waiting.front().is_some_and(|(first, _)| *first == row));
+                waiting.pop_front();
                 if waiting.is_empty() {
                     self.by_link.remove(&link);
                 }

@@ -1,6 +1,6 @@
 //! The way back to the truth: lines that the index misses, read from the files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use rusqlite::Connection;
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::ids::{Place, SegmentId};
 use crate::index::IndexError;
 use crate::index::insert::Insertion;
-use crate::index::remove::remove;
+use crate::index::remove::remove_segment;
 use crate::index::state::WriterState;
 use crate::jsonl::line::BadLine;
 use crate::jsonl::read;
@@ -59,6 +59,9 @@ pub struct Progress {
 /// Reads every line that is not indexed yet, oldest segment first, and indexes it in transactions of its own.
 /// Into a new database that is the rebuild. Every call goes on where the index stands.
 ///
+/// Call it before the first insert (a budget of nothing will do): it finds out what is behind, and until that
+/// is read, newer rows of the same keys are refused.
+///
 /// A segment that vanished loses its rows; so does one that is shorter than what is indexed of it, which is
 /// then read anew. A segment that cannot be read is passed over; a bad line never blocks.
 ///
@@ -73,26 +76,47 @@ pub fn catch_up(
 ) -> Result<Progress, IndexError> {
     let mut progress = Progress::default();
     let found = layout.segments().map_err(IndexError::List)?;
-    remove_vanished(connection, state, &found, &mut progress)?;
-    for segment in &found {
+    let rests = survey(connection, state, layout, &found, &mut progress)?;
+    rests.iter().for_each(|(segment, _)| state.mark_behind(*segment));
+    for (segment, rest) in rests {
         if progress.bytes >= budget.bytes {
             return Ok(progress);
         }
-        let outcome = catch_up_segment(connection, state, layout, segment, &read_row, budget, &mut progress);
-        match outcome {
+        match read_rest(connection, state, layout, (segment, rest), &read_row, budget, &mut progress) {
             Ok(()) => {}
             Err(SegmentError::Index(error)) => return Err(error),
-            Err(SegmentError::Read(error)) => progress.unreadable.push((segment.id, error.to_string())),
+            Err(SegmentError::Read(error)) => {
+                // What can be had is in; what follows in its key does not wait for the impossible.
+                state.mark_caught_up(segment);
+                progress.unreadable.push((segment, error.to_string()));
+            }
         }
     }
     progress.is_done = progress.bytes < budget.bytes;
     Ok(progress)
 }
 
+/// What is not indexed of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// What stands from here on.
+    From(u64),
+    /// Everything, for it is another file than the one that was indexed.
+    Replaced,
+    /// Nothing can be, for it has vanished.
+    Vanished,
+}
+
 /// Why a segment was left.
 enum SegmentError {
     Index(IndexError),
     Read(io::Error),
+}
+
+impl From<IndexError> for SegmentError {
+    fn from(error: IndexError) -> SegmentError {
+        SegmentError::Index(error)
+    }
 }
 
 impl From<rusqlite::Error> for SegmentError {
@@ -107,75 +131,81 @@ impl From<io::Error> for SegmentError {
     }
 }
 
-fn remove_vanished(
-    connection: &mut Connection,
-    state: &mut WriterState,
-    found: &[FoundSegment],
-    progress: &mut Progress,
-) -> Result<(), IndexError> {
-    let vanished: Vec<SegmentId> = state.transact(connection, |_, memory| -> Result<_, IndexError> {
-        let is_there = |id: &SegmentId| found.binary_search_by_key(id, |segment| segment.id).is_ok();
-        Ok(memory.segments.keys().filter(|id| !is_there(id)).copied().collect())
-    })?;
-    for segment in vanished {
-        progress.removed += super::remove_segment(connection, state, segment)?;
-    }
-    Ok(())
-}
-
-fn catch_up_segment(
+/// Compares the checkpoints with what is on disk: the segments that need work, in order.
+fn survey(
     connection: &mut Connection,
     state: &mut WriterState,
     layout: &Layout,
-    found: &FoundSegment,
+    found: &[FoundSegment],
+    progress: &mut Progress,
+) -> Result<Vec<(SegmentId, Rest)>, IndexError> {
+    let mut lengths: BTreeMap<SegmentId, Option<u64>> = BTreeMap::new();
+    for segment in found {
+        match std::fs::metadata(layout.segment(segment.id, Form::Plain)) {
+            Ok(metadata) => {
+                lengths.insert(segment.id, Some(metadata.len()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                lengths.insert(segment.id, None);
+            }
+            Err(error) => progress.unreadable.push((segment.id, error.to_string())),
+        }
+    }
+    let found = |id: &SegmentId| found.binary_search_by_key(id, |segment| segment.id).is_ok();
+    let (mut rests, whole) = state.transact(connection, |_, memory| -> Result<_, IndexError> {
+        let vanished = memory.segments.keys().filter(|id| !found(id)).map(|id| (*id, Rest::Vanished));
+        let mut rests: Vec<(SegmentId, Rest)> = vanished.collect();
+        let mut whole = Vec::new();
+        for (&id, &length) in &lengths {
+            let (indexed_to, is_done) =
+                memory.segments.get(&id).map_or((0, false), |known| (known.indexed_to, known.is_done));
+            match length {
+                Some(length) if length < indexed_to => rests.push((id, Rest::Replaced)),
+                Some(length) if length == indexed_to => whole.push(id),
+                None if is_done => whole.push(id),
+                _ => rests.push((id, Rest::From(indexed_to))),
+            }
+        }
+        Ok((rests, whole))
+    })?;
+    whole.into_iter().for_each(|segment| state.mark_caught_up(segment));
+    rests.sort_unstable_by_key(|(segment, _)| *segment);
+    Ok(rests)
+}
+
+fn read_rest(
+    connection: &mut Connection,
+    state: &mut WriterState,
+    layout: &Layout,
+    (segment, rest): (SegmentId, Rest),
     read_row: &impl Fn(&[u8]) -> Result<Row, BadLine>,
     budget: Budget,
     progress: &mut Progress,
 ) -> Result<(), SegmentError> {
-    let Some(start) = start_of_rest(connection, state, layout, found, progress)? else {
-        state.mark_caught_up(found.id);
-        return Ok(());
+    let mut start = match rest {
+        Rest::From(start) => start,
+        Rest::Replaced | Rest::Vanished => {
+            progress.removed += remove_segment(connection, state, segment)?;
+            0
+        }
     };
-    let (reader, form) = match read::open_at(layout, found.id, start) {
-        Ok(opened) => opened,
+    if rest == Rest::Vanished {
+        return Ok(());
+    }
+    state.mark_behind(segment);
+    let mut opened = read::open_at(layout, segment, start);
+    if start > 0 && opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+        // A sealed file that is shorter than what was indexed of it is another one.
+        progress.removed += remove_segment(connection, state, segment)?;
+        start = 0;
+        opened = read::open_at(layout, segment, start);
+    }
+    let (reader, form) = match opened {
         // Deleted since the listing: the next call removes its rows.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // A sealed file that is shorter than what was indexed of it is another one.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && start > 0 => {
-            progress.removed += state.transact(connection, |index, memory| remove(index, memory, found.id))?;
-            let (reader, form) = read::open_at(layout, found.id, 0)?;
-            return read_on(connection, state, (reader, form, 0), found.id, read_row, budget, progress);
-        }
-        Err(error) => return Err(error.into()),
+        other => other?,
     };
-    read_on(connection, state, (reader, form, start), found.id, read_row, budget, progress)
-}
-
-/// Where the unindexed rest of a segment begins; `None` if there is none.
-fn start_of_rest(
-    connection: &mut Connection,
-    state: &mut WriterState,
-    layout: &Layout,
-    found: &FoundSegment,
-    progress: &mut Progress,
-) -> Result<Option<u64>, SegmentError> {
-    let length = match std::fs::metadata(layout.segment(found.id, Form::Plain)) {
-        Ok(metadata) => Some(metadata.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error.into()),
-    };
-    let (start, removed) = state.transact(connection, |index, memory| -> rusqlite::Result<_> {
-        let checkpoint = memory.checkpoint(index, found.id)?;
-        let indexed_to = checkpoint.indexed_to;
-        Ok(match length {
-            Some(length) if length < indexed_to => (Some(0), remove(index, memory, found.id)?),
-            Some(length) if length == indexed_to => (None, 0),
-            None if checkpoint.is_done => (None, 0),
-            _ => (Some(indexed_to), 0),
-        })
-    })?;
-    progress.removed += removed;
-    Ok(start)
+    read_on(connection, state, (reader, form, start), segment, read_row, budget, progress)
 }
 
 fn read_on(

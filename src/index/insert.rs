@@ -22,7 +22,7 @@ pub struct BatchReport {
     pub known: usize,
     /// Rows that were refused because lines before them are not indexed yet.
     pub refused: usize,
-    /// The segments of the refused rows: [`super::catch_up`] reads them.
+    /// The segments of the refused rows: [`super::catch_up()`] reads them.
     pub behind: BTreeSet<SegmentId>,
 }
 
@@ -130,7 +130,7 @@ impl<'a> Insertion<'a> {
         let inserted = self.memory.next_row;
         self.memory.next_row += 1;
         self.memory.awaiting.push(self.index, inserted, child, parent.as_ref())?;
-        for (row, child) in self.memory.awaiting.possible_children(row, key).into_iter().take(0) {
+        for (row, child) in self.memory.awaiting.possible_children(row, key) {
             self.link_anew(row, &child)?;
         }
         Ok(true)
@@ -161,7 +161,7 @@ impl<'a> Insertion<'a> {
         let model = memory.word_of(index, row.model.as_deref())?;
         let finish_reason = memory.word_of(index, row.finish_reason.as_deref())?;
         let error_type = memory.word_of(index, row.error_type.as_deref())?;
-        let session_method = memory.word_of(index, parent.map(|parent| parent.method))?;
+        let session_method = memory.word_of(index, parent.map(|parent| parent.method.name()))?;
         let client_kind = memory.word_of(index, row.client_kind.as_deref())?;
         let client_version = memory.word_of(index, row.client_version.as_deref())?;
         let client_project = memory.word_of(index, row.client_project.as_deref())?;
@@ -248,7 +248,7 @@ impl<'a> Insertion<'a> {
         if parent_now.as_ref() == Some(&parent.id) {
             return Ok(());
         }
-        let method = self.memory.word(self.index, parent.method)?;
+        let method = self.memory.word(self.index, parent.method.name())?;
         self.index
             .prepare_cached("UPDATE rows SET parent = ?, session_method = ? WHERE row = ?")?
             .execute(params![parent.id, method, row])?;

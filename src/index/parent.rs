@@ -5,6 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ids::{TraceId, UnixMillis};
+use crate::session::Method;
 use crate::trace::Row;
 
 /// Of more equal candidates, only so many are compared, the latest by start.
@@ -37,7 +38,7 @@ pub(super) struct Prefix {
 pub(super) struct Parent {
     pub(super) id: String,
     pub(super) session: i64,
-    pub(super) method: &'static str,
+    pub(super) method: Method,
     /// The turns it shares with the child, if found by them.
     pub(super) length: u32,
 }
@@ -98,7 +99,7 @@ impl Child {
                  AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) ORDER BY ts_start DESC, id DESC LIMIT 1",
             )?
             .query_row(params![response, self.key, self.ts_start.0, self.id.to_string()], |row| {
-                Ok(Parent { id: row.get(0)?, session: row.get(1)?, method: "previous_response_id", length: 0 })
+                Ok(Parent { id: row.get(0)?, session: row.get(1)?, method: Method::PreviousResponseId, length: 0 })
             })
             .optional()
     }
@@ -112,7 +113,7 @@ impl Child {
                  ORDER BY ts_start DESC, id DESC LIMIT 1",
             )?
             .query_row(params![conversation, self.key, self.ts_start.0, self.id.to_string()], |row| {
-                Ok(Parent { id: row.get(0)?, session: row.get(1)?, method: "conversation", length: 0 })
+                Ok(Parent { id: row.get(0)?, session: row.get(1)?, method: Method::Conversation, length: 0 })
             })
             .optional()
     }
@@ -164,7 +165,7 @@ impl Child {
         Ok(choose(candidates, prefix.reply).map(|(chosen, is_answer)| Parent {
             id: chosen.id,
             session: chosen.session,
-            method: if is_answer { "prefix_answer" } else { "prefix" },
+            method: if is_answer { Method::PrefixAnswer } else { Method::Prefix },
             length: prefix.length,
         }))
     }

@@ -1,43 +1,64 @@
 //! Rows out of the index: those of a segment that is gone.
 
+use std::collections::HashMap;
+
 use rusqlite::Connection;
 
 use crate::ids::SegmentId;
 use crate::index::IndexError;
-use crate::index::sessions::sum_anew;
-use crate::index::state::{Memory, WriterState};
+use crate::index::awaiting::Awaiting;
+use crate::index::sessions::{Removed, subtract};
+use crate::index::state::WriterState;
 
-/// Removes a segment's rows and its checkpoint, and says how many rows there were. Traces that continue
+/// Rows per transaction, so that other work waits for a full day's removal only as long as for a batch.
+const CHUNK_ROWS: i64 = 4096;
+
+/// Removes a segment's rows, then its checkpoint, and says how many rows there were. Traces that continue
 /// one of them keep naming it as their parent or root.
 ///
 /// # Errors
-/// The database fails: nothing was removed.
+/// The database fails. What is left is removed by the next call.
 pub fn remove_segment(
     connection: &mut Connection,
     state: &mut WriterState,
     segment: SegmentId,
 ) -> Result<u64, IndexError> {
-    let removed =
-        state.transact(connection, |index, memory| remove(index, memory, segment).map_err(IndexError::from))?;
-    state.mark_caught_up(segment);
-    Ok(removed)
+    let mut total = 0;
+    loop {
+        let removed = state.transact(connection, |index, memory| -> rusqlite::Result<u64> {
+            let Some(checkpoint) = memory.segments.get(&segment).copied() else { return Ok(0) };
+            let removed = remove_rows(index, checkpoint.segment)?;
+            if removed == 0 {
+                memory.segments.remove(&segment);
+                index.prepare_cached("DELETE FROM segments WHERE segment = ?")?.execute([checkpoint.segment])?;
+                // Those that awaited better parents are forgotten with their rows.
+                let gone = "DELETE FROM awaiting WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.row = awaiting.row)";
+                index.prepare_cached(gone)?.execute([])?;
+                memory.awaiting = Awaiting::load(index)?;
+            }
+            Ok(removed)
+        })?;
+        total += removed;
+        if removed == 0 {
+            state.mark_caught_up(segment);
+            return Ok(total);
+        }
+    }
 }
 
-pub(super) fn remove(index: &Connection, memory: &mut Memory, id: SegmentId) -> rusqlite::Result<u64> {
-    let Some(checkpoint) = memory.segments.remove(&id) else { return Ok(0) };
-    let touched: Vec<i64> = index
-        .prepare_cached("SELECT DISTINCT session FROM rows WHERE segment = ?")?
-        .query_map([checkpoint.segment], |row| row.get(0))?
+fn remove_rows(index: &Connection, segment: i64) -> rusqlite::Result<u64> {
+    let mut rows = index.prepare_cached("SELECT row, session, status FROM rows WHERE segment = ? LIMIT ?")?;
+    let rows: Vec<(i64, i64, i32)> = rows
+        .query_map([segment, CHUNK_ROWS], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    let removed = index.prepare_cached("DELETE FROM rows WHERE segment = ?")?.execute([checkpoint.segment])?;
-    index.prepare_cached("DELETE FROM segments WHERE segment = ?")?.execute([checkpoint.segment])?;
-    for session in touched {
-        sum_anew(index, session)?;
+    let mut sums: HashMap<i64, Removed> = HashMap::new();
+    let mut delete = index.prepare_cached("DELETE FROM rows WHERE row = ?")?;
+    for (row, session, status) in &rows {
+        delete.execute([row])?;
+        sums.entry(*session).or_default().count(*status);
     }
-    // Children among them are forgotten too; the table holds the others.
-    index
-        .prepare_cached("DELETE FROM awaiting WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.row = awaiting.row)")?
-        .execute([])?;
-    memory.awaiting = super::awaiting::Awaiting::load(index)?;
-    Ok(removed as u64)
+    for (session, removed) in sums {
+        subtract(index, session, removed)?;
+    }
+    Ok(rows.len() as u64)
 }

@@ -131,8 +131,8 @@ impl SessionSums {
         sum.turns += 1;
         sum.first_ts = sum.first_ts.min(row.ts_start);
         sum.last = sum.last.max((row.ts_start, row.id));
-        sum.ok_count += i64::from((200..300).contains(&row.status));
-        sum.err_count += i64::from(row.status >= 400);
+        sum.ok_count += i64::from(is_ok(row.status));
+        sum.err_count += i64::from(is_err(row.status));
     }
 
     /// Stores what was counted.
@@ -182,23 +182,70 @@ pub(super) fn session_of_root(index: &Connection, root: TraceId) -> rusqlite::Re
         .optional()
 }
 
+/// What was removed from a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Removed {
+    turns: i64,
+    ok_count: i64,
+    err_count: i64,
+}
+
+impl Removed {
+    /// Counts a row of this status.
+    pub(super) fn count(&mut self, status: i32) {
+        self.turns += 1;
+        self.ok_count += i64::from(is_ok(status));
+        self.err_count += i64::from(is_err(status));
+    }
+}
+
+/// Takes removed rows off a session's sums; one without rows ends. However long the session, this reads
+/// only its first and its last row.
+pub(super) fn subtract(index: &Connection, session: i64, removed: Removed) -> rusqlite::Result<()> {
+    index
+        .prepare_cached(
+            "UPDATE sessions SET turns = turns - ?2, ok_count = ok_count - ?3, err_count = err_count - ?4 \
+             WHERE session = ?1",
+        )?
+        .execute([session, removed.turns, removed.ok_count, removed.err_count])?;
+    bound_anew(index, session)
+}
+
 /// Sums a session anew from its rows; one without rows ends.
 pub(super) fn sum_anew(index: &Connection, session: i64) -> rusqlite::Result<()> {
-    let newest: Option<String> = index
-        .prepare_cached("SELECT id FROM rows WHERE session = ? ORDER BY ts_start DESC, id DESC LIMIT 1")?
-        .query_row([session], |row| row.get(0))
+    index
+        .prepare_cached(
+            "UPDATE sessions SET (turns, ok_count, err_count) = (SELECT count(*), \
+             coalesce(sum(status BETWEEN 200 AND 299), 0), coalesce(sum(status >= 400), 0) \
+             FROM rows WHERE session = ?1) WHERE session = ?1",
+        )?
+        .execute([session])?;
+    bound_anew(index, session)
+}
+
+/// Finds a session's first start and newest row again.
+fn bound_anew(index: &Connection, session: i64) -> rusqlite::Result<()> {
+    let newest: Option<(String, i64)> = index
+        .prepare_cached("SELECT id, ts_start FROM rows WHERE session = ? ORDER BY ts_start DESC, id DESC LIMIT 1")?
+        .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some(newest) = newest else {
+    let Some((last_id, last_ts)) = newest else {
         index.prepare_cached("DELETE FROM sessions WHERE session = ?")?.execute([session])?;
         return Ok(());
     };
     index
         .prepare_cached(
-            "UPDATE sessions SET (turns, first_ts, last_ts, last_id, ok_count, err_count) = \
-             (SELECT count(*), min(ts_start), max(ts_start), ?2, \
-              sum(status BETWEEN 200 AND 299), sum(status >= 400) FROM rows WHERE session = ?1) \
-             WHERE session = ?1",
+            "UPDATE sessions SET first_ts = (SELECT min(ts_start) FROM rows WHERE session = ?1), \
+             last_ts = ?2, last_id = ?3 WHERE session = ?1",
         )?
-        .execute(params![session, newest])?;
+        .execute(params![session, last_ts, last_id])?;
     Ok(())
+}
+
+fn is_ok(status: i32) -> bool {
+    (200..300).contains(&status)
+}
+
+fn is_err(status: i32) -> bool {
+    status >= 400
 }

@@ -107,7 +107,10 @@ pub fn resume_points(line: &[u8]) -> impl Iterator<Item = usize> {
 mod tests {
     use super::*;
 
-    fn scan(bytes: &[u8], from: u64, max: usize) -> (Vec<(u64, Option<Vec<u8>>)>, u64) {
+    /// Each line with its offset, `None` for one too long.
+    type Lines = Vec<(u64, Option<Vec<u8>>)>;
+
+    fn scan(bytes: &[u8], from: u64, max: usize) -> (Lines, u64) {
         let mut scanner = Scanner::new(&bytes[from as usize..], from, max);
         let mut lines = Vec::new();
         while let Some(scanned) = scanner.next_line().unwrap() {

@@ -7,13 +7,16 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Args, Order, Told, Worker};
-use crate::kit::{Ended, Ending, NotStarted, Nursery, NurseryHealth, Registry, Slot};
+use crate::kit::{
+    ChildHealth, Ended, Ending, NotStarted, Nursery, NurseryHealth, Registry, Slot, Watchdog, WatchdogArgs,
+};
 
 /// An actor with a nursery of two.
 struct Owner;
 
 enum OwnerMsg {
     Start(u32, RpcReplyPort<Result<(), NotStarted>>),
+    StartWatched(u32, RpcReplyPort<Arc<ChildHealth>>),
     Send(u32, Order),
     WhoRuns(RpcReplyPort<Vec<u32>>),
     DrainNow(RpcReplyPort<usize>),
@@ -51,6 +54,14 @@ impl Actor for Owner {
             OwnerMsg::Start(key, reply) => {
                 let start = Worker::spawn_linked(None, Worker, state.workers.clone(), myself.get_cell());
                 let _ = reply.send(state.nursery.start(key, start).await.map(|_| ()));
+            }
+            OwnerMsg::StartWatched(key, reply) => {
+                let workers = state.workers.clone();
+                let start = |health| {
+                    let _ = reply.send(health);
+                    Worker::spawn_linked(None, Worker, workers, myself.get_cell())
+                };
+                state.nursery.start_watched(key, start).await?;
             }
             OwnerMsg::Send(key, order) => state.nursery.get(&key).unwrap().cast(order)?,
             OwnerMsg::WhoRuns(reply) => {
@@ -167,4 +178,22 @@ async fn children_of_a_crashed_owner_are_killed_and_counted() {
     stage.actor.wait(None).await.unwrap();
     let report = stage.health.report();
     assert_eq!((report.running, report.ended, report.failed), (0, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watched_child_that_hangs_is_killed_and_the_owner_hears_why() {
+    let mut stage = Stage::new().await;
+    let patience = Duration::from_secs(30);
+    let args = WatchdogArgs { registry: stage.registry.clone(), period: Duration::from_secs(1), patience };
+    let (watchdog, _) = Watchdog::spawn(None, Watchdog, args).await.unwrap();
+    let health = stage.owner.ask(|reply| OwnerMsg::StartWatched(1, reply)).await.unwrap();
+    stage.start(2).await.unwrap();
+    stage.send(1, Order::Hang(health.begin()));
+    let news = stage.news.recv().await.unwrap();
+    assert_eq!(news.key, 1);
+    assert_eq!(news.how, Ending::Failed("killed: no progress for 30s while 1 waited".to_owned()));
+    assert_eq!(stage.health.report().running, 1);
+    drop(health);
+    assert!(stage.health.watched().is_empty());
+    watchdog.stop(None);
 }

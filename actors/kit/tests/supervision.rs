@@ -282,3 +282,16 @@ fn the_registry_shows_children_nurseries_and_budgets_as_json() {
     let it = registry.child("it").report();
     assert_eq!((it.queue_depth, it.queue_high_water, it.progress), (0, 1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_supervisor_leaves_no_child_and_none_that_is_shown_as_running() {
+    let (tell, _told) = Told::channel();
+    let (registry, slot) = (Registry::new(), Slot::new());
+    let root = Root::start(plan(&registry, 3, vec![worker("it", &slot, &tell)])).await.unwrap();
+    root.kill();
+    root.ended().await;
+    while slot.cast(Order::Work(0)).is_ok() {
+        tokio::task::yield_now().await; // for ever if the child were left alive
+    }
+    assert_eq!(report(&registry, "it").state, ChildState::Stopped);
+}

@@ -276,3 +276,6 @@ impl Sql {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Lists are right whatever is asked, and never walk what they need not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::{KeyHash, Place, ShortKey, TraceId, UnixMillis};
+use crate::index::query::{TraceRow, list};
+use crate::index::testing::{id, new_index, row};
+use crate::index::{WriterState, insert_batch};
+use crate::store::layout::Layout;
+use crate::trace::Row;
+
+const STATUSES: [i32; 6] = [200, 201, 404, 429, 500, -1];
+const MODELS: [Option<&str>; 4] = [None, Some("gpt"), Some("gpt-mini"), Some("claude")];
+const PROJECTS: [Option<&str>; 3] = [None, Some("one"), Some("two")];
+const PATHS: [&str; 7] =
+    ["/v1/messages", "/v1/messages?beta=true", "/v1/messages?x=%2A", "/v1/models", "/v1", "/V1/models", "/v1%"];
+
+/// Row `n` of a varied lot; `spread` paths beside the usual ones.
+fn varied(n: u64, spread: u64) -> Row {
+    let pick =
+        |from: usize, salt: u64| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(salt as u32) as usize) % from;
+    let mut row = row(n, 1000 + pick(40, 1) as i64);
+    row.status = STATUSES[pick(6, 7)];
+    row.model = MODELS[pick(4, 13)].map(str::to_owned);
+    row.client_project = PROJECTS[pick(3, 19)].map(str::to_owned);
+    row.path = match pick(8, 23) {
+        7 if spread > 0 => format!("/v1/files/{}?n={n}", n % spread),
+        other => PATHS[other % 7].to_owned(),
+    };
+    row.key = KeyHash([[1, 1, 1, 1, 5, 5, 5, 5], [1, 1, 1, 1, 6, 6, 6, 6], [2; 8]][pick(3, 29)]);
+    row.conversation.prefixes = (0..pick(3, 31)).map(|at| [at as u8; 8]).collect();
+    row
+}
+
+fn index_of(rows: impl Iterator<Item = Row>) -> (tempfile::TempDir, Connection, WriterState) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut index, mut state) = new_index(&Layout::new(dir.path()));
+    let segment = "2026-05-27/01010101.jsonl".parse().unwrap();
+    let placed = rows.enumerate().map(|(at, row)| (row, Place { segment, offset: at as u64 * 10, bytes: 9 }));
+    let placed: Vec<(Row, Place)> = placed.collect();
+    assert_eq!(insert_batch(&mut index, &mut state, &placed).unwrap().inserted, placed.len());
+    (dir, index, state)
+}
+
+/// What the contract says, on one row.
+fn passes(row: &TraceRow, filter: &Filter) -> bool {
+    let key = |key: KeyFilter| match key {
+        KeyFilter::Whole(hash) => row.key_hash == hash.to_string(),
+        KeyFilter::Short(short) => row.key_hash.starts_with(&short.to_string()),
+        KeyFilter::Nobody => false,
+    };
+    let path = |path: &PathFilter| match path {
+        PathFilter::AnyQuery(path) => row.path.split('?').next() == Some(path),
+        PathFilter::Target { path, query } => row.path == format!("{path}?{query}"),
+        PathFilter::Prefix(prefix) => row.path.starts_with(prefix),
+    };
+    let status = |status: StatusFilter| match status {
+        StatusFilter::Exactly(status) => row.status == status,
+        StatusFilter::Class(class) => (class * 100..class * 100 + 100).contains(&row.status),
+    };
+    filter.since.is_none_or(|since| row.ts_start >= since)
+        && filter.until.is_none_or(|until| row.ts_start < until)
+        && filter.status.is_none_or(status)
+        && filter.model.as_ref().is_none_or(|model| row.model.as_ref() == Some(model))
+        && filter.path.as_ref().is_none_or(path)
+        && filter.key.is_none_or(key)
+        && filter.session_root.as_ref().is_none_or(|root| row.session_root_id == *root)
+        && filter.project.as_ref().is_none_or(|project| row.client_project.as_ref() == Some(project))
+}
+
+fn optional<T: Clone + std::fmt::Debug + 'static>(values: Vec<T>) -> impl Strategy<Value = Option<T>> {
+    proptest::option::weighted(0.3, proptest::sample::select(values))
+}
+
+fn filters() -> impl Strategy<Value = Filter> {
+    let status = optional(vec![
+        StatusFilter::Exactly(200),
+        StatusFilter::Exactly(-1),
+        StatusFilter::Exactly(999),
+        StatusFilter::Class(2),
+        StatusFilter::Class(4),
+    ]);
+    let model = optional(vec!["gpt".to_owned(), "gpt-mini".into(), "nobody".into()]);
+    let target = |path: &str, query: &str| PathFilter::Target { path: path.into(), query: query.into() };
+    let path = optional(vec![
+        PathFilter::AnyQuery("/v1/messages".into()),
+        PathFilter::AnyQuery("/nowhere".into()),
+        target("/v1/messages", "beta=true"),
+        target("/v1/messages", "other"),
+        PathFilter::Prefix("/v1/m".into()),
+        PathFilter::Prefix("/v1/messages?".into()),
+        PathFilter::Prefix("/v1%".into()),
+        PathFilter::Prefix("/v1/files/".into()),
+        PathFilter::Prefix("g".into()),
+    ]);
+    let key = optional(vec![
+        KeyFilter::Short(ShortKey([1; 4])),
+        KeyFilter::Whole(KeyHash([2; 8])),
+        KeyFilter::Whole(KeyHash([9; 8])),
+        KeyFilter::Nobody,
+    ]);
+    let root = optional((0..5).map(|n| id(n).to_string()).chain(["nonsense".to_owned()]).collect());
+    let project = optional(vec!["one".to_owned(), "none".into()]);
+    let time = || proptest::option::weighted(0.3, (990..1050i64).prop_map(UnixMillis));
+    (time(), time(), status, model, path, key, root, project).prop_map(
+        |(since, until, status, model, path, key, session_root, project)| Filter {
+            since,
+            until,
+            status,
+            model,
+            path,
+            key,
+            session_root,
+            project,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pages_hold_exactly_what_passes_in_order(
+        spread in prop_oneof![Just(0u64), Just(5), Just(200)],
+        asked in proptest::collection::vec((filters(), 1..60usize), 40),
+    ) {
+        let (_dir, index, _) = index_of((0..600).map(|n| varied(n, spread)));
+        let all = list(&index, &Filter::default(), 1000, None).unwrap();
+        prop_assert_eq!(all.rows.len(), 600);
+        prop_assert!(all.next_cursor.is_none());
+        prop_assert!(all.rows.windows(2).all(|it| (it[0].ts_start, &it[0].id) > (it[1].ts_start, &it[1].id)));
+        for (filter, limit) in asked {
+            let expected: Vec<&str> =
+                all.rows.iter().filter(|row| passes(row, &filter)).map(|row| row.id.as_str()).collect();
+            let (mut found, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = list(&index, &filter, limit, cursor).unwrap();
+                prop_assert!(page.rows.len() <= limit);
+                found.extend(page.rows.into_iter().map(|row| row.id));
+                // The text form is what travels.
+                cursor = page.next_cursor.map(|cursor| cursor.to_string().parse::<Cursor>().unwrap());
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            prop_assert_eq!(&found, &expected, "{:?}", filter);
+        }
+    }
+}
+
+/// The steps of a list's query.
+fn steps(index: &Connection, filter: &Filter, cursor: Option<Cursor>) -> Vec<String> {
+    let sql = plan(index, filter, 101, cursor).unwrap().unwrap();
+    let mut statement = index.prepare(&format!("EXPLAIN QUERY PLAN {}", sql.text)).unwrap();
+    let found = statement.query_map(params_from_iter(sql.bound), |row| row.get(3)).unwrap();
+    found.map(Result::unwrap).collect()
+}
+
+#[test]
+fn no_filter_walks_or_sorts_the_whole_table() {
+    // Many rows of few kinds, so that counting says nothing and order must come from the index.
+    let rows = (0..12_000).map(|n| varied(n, 0));
+    let (_dir, index, _) = index_of(rows);
+    let last: TraceId = id(5);
+    let cursor = Some(Cursor { ts_start: UnixMillis(1030), id: last });
+    let parse = |pairs: &[(&'static str, &'static str)]| Filter::parse(pairs.iter().copied(), &[]).unwrap();
+    let root: &'static str = id(1).to_string().leak();
+    let filters = [
+        parse(&[("status", "200")]),
+        parse(&[("status", "4xx")]),
+        parse(&[("model", "gpt")]),
+        parse(&[("path", "/v1/messages")]),
+        parse(&[("path", "/v1/messages?beta=true")]),
+        parse(&[("path", "/v1/*")]),
+        parse(&[("key_hash", "01010101")]),
+        parse(&[("key_hash", "0202020202020202")]),
+        parse(&[("session_root_id", root)]),
+        parse(&[("project", "one")]),
+        parse(&[("status", "5xx"), ("model", "gpt"), ("key_hash", "01010101")]),
+        parse(&[("since", "1970-01-01T00:00:01.010Z"), ("until", "1970-01-01T00:00:01.030Z"), ("model", "gpt")]),
+    ];
+    for filter in filters {
+        for cursor in [None, cursor] {
+            let steps = steps(&index, &filter, cursor);
+            assert!(steps.iter().any(|step| step.starts_with("SEARCH rows USING INDEX")), "{filter:?}: {steps:#?}");
+            for step in &steps {
+                let is_cheap = step.starts_with("SEARCH rows USING INDEX")
+                    || step.starts_with("MERGE")
+                    || ["LEFT", "RIGHT", "UNION ALL"].contains(&step.as_str())
+                    // Rows of the same millisecond are put in order of their ids.
+                    || step.starts_with("USE TEMP B-TREE FOR LAST TERM OF ORDER BY");
+                assert!(is_cheap, "{filter:?}: {steps:#?}");
+            }
+        }
+    }
+    for (filter, cursor) in [(Filter::default(), None), (Filter::default(), cursor)] {
+        let steps = steps(&index, &filter, cursor);
+        assert!(steps[0].contains("USING INDEX rows_by_time"), "{steps:#?}");
+        assert!(!steps.iter().any(|step| step.ends_with("FOR ORDER BY")), "{steps:#?}");
+    }
+}
+
+#[test]
+fn a_rare_prefix_of_many_paths_is_gathered_and_a_common_one_walks_time() {
+    let many = |count: u64| {
+        move |n: u64| {
+            let mut row = varied(n, 0);
+            if n < count {
+                row.path = format!("/many/{n}");
+            }
+            row
+        }
+    };
+    let filter = Filter::parse([("path", "/many/*")], &[]).unwrap();
+    let (_dir, rare, _) = index_of((0..8000).map(many(100)));
+    let found = steps(&rare, &filter, None);
+    assert!(found[0].contains("rows_by_path"), "{found:#?}");
+    assert_eq!(list(&rare, &filter, 500, None).unwrap().rows.len(), 100);
+    let (_dir, common, _) = index_of((0..8000).map(many(6000)));
+    let found = steps(&common, &filter, None);
+    assert!(found[0].contains("rows_by_time"), "{found:#?}");
+    assert_eq!(list(&common, &filter, 500, None).unwrap().rows.len(), 500);
+}
