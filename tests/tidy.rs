@@ -175,6 +175,12 @@ fn nothing_is_left_unmerged() {
 }
 
 #[test]
+fn no_snapshot_waits_for_review() {
+    let pending: Vec<String> = texts().into_iter().map(|it| it.path).filter(|it| it.ends_with(".snap.new")).collect();
+    assert!(pending.is_empty(), "accept or delete: {pending:?}");
+}
+
+#[test]
 fn no_file_tells_where_it_was_made() {
     let here = format!("{}/", env!("CARGO_MANIFEST_DIR"));
     let home = std::env::var("HOME").map(|home| format!("{}/", home.trim_end_matches('/'))).unwrap_or_default();
