@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api_log::exchange::End;
 use hyper::body::{Body, Incoming};
+use hyper::ext::ReasonPhrase;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
@@ -26,11 +27,20 @@ struct Under {
     open: Rc<Open>,
 }
 
-/// Forwards a request and answers with what the upstream says, or with the reason why it cannot.
-pub(crate) async fn forward(lane: Rc<Lane>, client: Arc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+/// Forwards a request and answers with what the upstream says, or with the reason why it cannot. On a
+/// connection too many the reason is that.
+pub(crate) async fn forward(
+    lane: Rc<Lane>,
+    client: Arc<Client>,
+    request: Request<Incoming>,
+    is_one_too_many: bool,
+) -> Response<ResponseBody> {
     let open = client.open();
     let head = request_head(&client, &request);
-    let refusal = refuse(&request, &head);
+    let refusal = match is_one_too_many {
+        true => Some((Refusal::TooManyConnections, "too many client connections")),
+        false => refuse(&request, &head),
+    };
     let capture = lane.captures(&request).then(|| Capture::begin(&lane.recorder, client.peer, head));
     let under = Under { lane, client, capture, open };
     match refusal {
@@ -68,6 +78,7 @@ impl Under {
         let mut sending = self.send(&mut upstream, outgoing).await;
         if upstream.is_reused
             && matches!(sending, Some(Sending::Failed(_)))
+            && !upstream.has_begun_to_answer()
             && let Some(body) = sent.untouched()
         {
             // The pooled connection had been closed; nothing of this request's body is lost yet.
@@ -113,6 +124,10 @@ impl Under {
             Uri::builder().scheme("https").authority(settings.authority.clone()).path_and_query(target.clone()).build()
         } else {
             *request.version_mut() = Version::HTTP_11;
+            // hyper takes a request of some methods for one without a body unless it is told otherwise.
+            if request.body().size_hint().exact().is_none() {
+                request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
             if !(settings.preserve_host && request.headers().contains_key(HOST)) {
                 request.headers_mut().insert(HOST, settings.host.clone());
             }
@@ -130,6 +145,7 @@ impl Under {
         upstream: Borrowed,
         on_client: Option<hyper::upgrade::OnUpgrade>,
     ) -> Response<ResponseBody> {
+        let odd_reason = head.as_deref().and_then(|head| odd_reason(&answer, head));
         if let Some(capture) = &self.capture {
             let head = head.unwrap_or_else(|| written_head("HTTP/2", &answer.status(), answer.headers()));
             capture.answered(answer.status().as_u16(), head);
@@ -153,6 +169,9 @@ impl Under {
             return Response::from_parts(parts, ResponseBody::Own(None));
         }
         let (mut parts, body) = answer.into_parts();
+        if let Some(reason) = odd_reason {
+            parts.extensions.insert(reason);
+        }
         hops::strip(&mut parts.headers, Upgrade::None);
         // The recorder speaks to the client in the client's version; hyper writes it.
         parts.version = Version::HTTP_11;
@@ -166,7 +185,7 @@ impl Under {
             if let Some(capture) = &self.capture {
                 capture.failed(self.client.ending().unwrap_or(End::ClientGone), &reason);
             }
-            return Refusal::Closed.answer("the client's request broke off");
+            return Refusal::BadBody.answer("the request's body broke off or is malformed");
         }
         self.unreachable(Refusal::Closed, &format!("the upstream closed before its answer: {reason}"))
     }
@@ -193,11 +212,21 @@ fn request_head(client: &Client, request: &Request<Incoming>) -> Vec<u8> {
         } else {
             &[request.method().as_str().as_bytes(), b" ", path.as_bytes()]
         };
-        if let Some(head) = client.heads.take(start, !request.body().is_end_stream()) {
+        if let Some(head) = client.heads.take(start, request.body().size_hint().exact()) {
             return head;
         }
     }
     written_head(&format!("{} {path}", request.method()), "HTTP", request.headers())
+}
+
+/// The reason phrase as it was read, where hyper makes nothing of it: it drops one with bytes beyond ASCII.
+fn odd_reason(answer: &Response<Incoming>, head: &[u8]) -> Option<ReasonPhrase> {
+    if !answer.extensions().get::<ReasonPhrase>()?.as_bytes().is_empty() {
+        return None;
+    }
+    let line = head.split(|&byte| byte == b'\n').next()?;
+    let reason = line.splitn(3, |&byte| byte == b' ').nth(2)?;
+    ReasonPhrase::try_from(reason.trim_ascii_end()).ok()
 }
 
 fn written_head(start: &str, rest: &(impl std::fmt::Display + ?Sized), fields: &HeaderMap) -> Vec<u8> {

@@ -185,6 +185,14 @@ impl Borrowed {
         matches!(self.line, Line::Http2(_))
     }
 
+    /// Whether a byte of the answer has arrived. (HTTP/2 itself tells what has not been looked at.)
+    pub(crate) fn has_begun_to_answer(&self) -> bool {
+        match &self.line {
+            Line::Http1(line) => line.heads.begun().is_some(),
+            Line::Http2(_) => false,
+        }
+    }
+
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Sending {
         match &mut self.line {
@@ -192,7 +200,7 @@ impl Borrowed {
                 line.heads.expect();
                 match line.sender.send_request(request).await {
                     Ok(answer) => {
-                        let head = line.heads.take(&[b"HTTP/1."], true);
+                        let head = line.heads.take(&[b"HTTP/1."], None);
                         Sending::Answer(Box::new(answer), head)
                     }
                     Err(error) => Sending::Failed(error),
