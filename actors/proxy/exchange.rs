@@ -7,7 +7,7 @@ use api_log::exchange::End;
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::answers::Refusal;
@@ -17,7 +17,7 @@ use super::hops::{self, Upgrade};
 use super::lane::Lane;
 use super::tap::{RequestBody, ResponseBody, Sent, Tapped};
 use super::upgrade;
-use super::upstream::{Borrowed, Sending};
+use super::upstream::{Borrowed, Sending, Wants};
 
 /// An exchange that has begun. Dropped before it was answered, it tells its capture that the client left.
 struct Under {
@@ -69,7 +69,8 @@ impl Under {
         let Some(target) = self.lane.settings.target(&parts.uri) else {
             return self.refuse(Refusal::BadTarget, End::Rejected, "the request target is not a path");
         };
-        let mut upstream = match self.lane.pool.borrow().await {
+        let wants = if upgrade == Upgrade::Tunnelled { Wants::Http1 } else { Wants::Any };
+        let mut upstream = match self.lane.pool.borrow(wants).await {
             Ok(upstream) => upstream,
             Err(error) => return self.unreachable(Refusal::Unreachable, &error.to_string()),
         };
@@ -82,7 +83,7 @@ impl Under {
             && let Some(body) = sent.untouched()
         {
             // The pooled connection had been closed; nothing of this request's body is lost yet.
-            upstream = match self.lane.pool.borrow_new().await {
+            upstream = match self.lane.pool.borrow_new(wants).await {
                 Ok(upstream) => upstream,
                 Err(error) => return self.unreachable(Refusal::Unreachable, &error.to_string()),
             };
@@ -118,19 +119,20 @@ impl Under {
         *request.method_mut() = parts.method.clone();
         *request.extensions_mut() = parts.extensions.clone();
         *request.headers_mut() = parts.headers.clone();
+        let host = settings.preserve_host.then(|| client_host(parts)).flatten();
         let uri = if upstream.is_http2() {
             *request.version_mut() = Version::HTTP_2;
             request.headers_mut().remove(HOST);
-            Uri::builder().scheme("https").authority(settings.authority.clone()).path_and_query(target.clone()).build()
+            let authority = host.and_then(|it| Authority::try_from(it.as_bytes()).ok());
+            let authority = authority.unwrap_or_else(|| settings.authority.clone());
+            Uri::builder().scheme("https").authority(authority).path_and_query(target.clone()).build()
         } else {
             *request.version_mut() = Version::HTTP_11;
             // hyper takes a request of some methods for one without a body unless it is told otherwise.
             if request.body().size_hint().exact().is_none() {
                 request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            if !(settings.preserve_host && request.headers().contains_key(HOST)) {
-                request.headers_mut().insert(HOST, settings.host.clone());
-            }
+            request.headers_mut().insert(HOST, host.unwrap_or_else(|| settings.host.clone()));
             Uri::builder().path_and_query(target.clone()).build()
         };
         // Both parts are valid by their types; the default, `/`, is never reached.
@@ -219,6 +221,12 @@ fn request_head(client: &Client, request: &Request<Incoming>) -> Vec<u8> {
     written_head(&format!("{} {path}", request.method()), "HTTP", request.headers())
 }
 
+/// Whom the client asked: its `Host`, in HTTP/2 mostly `:authority`.
+fn client_host(parts: &hyper::http::request::Parts) -> Option<HeaderValue> {
+    let host = parts.headers.get(HOST).cloned();
+    host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok())
+}
+
 /// The reason phrase as it was read, where hyper makes nothing of it: it drops one with bytes beyond ASCII.
 fn odd_reason(answer: &Response<Incoming>, head: &[u8]) -> Option<ReasonPhrase> {
     if !answer.extensions().get::<ReasonPhrase>()?.as_bytes().is_empty() {
@@ -260,7 +268,7 @@ pub(crate) struct Settings {
     /// The upstream's authority, as `Host`.
     pub(crate) host: HeaderValue,
     /// The same for HTTP/2.
-    pub(crate) authority: hyper::http::uri::Authority,
+    pub(crate) authority: Authority,
     /// Put in front of every path; empty or beginning with `/` and not ending with it.
     pub(crate) prefix: String,
     /// Pass the client's own `Host`.

@@ -307,7 +307,7 @@ fn a_trace_can_be_read_as_soon_as_it_is_listed() {
     assert!(text(&client.until("{\"a\": 1}")).starts_with("HTTP/1.1 200 OK"));
     let rows = recorder.listed(1);
     let id = rows[0]["id"].as_str().unwrap();
-    let detail = recorder.api(&format!("/api/traces/{id}"));
+    let (_, detail) = recorder.api(&format!("/api/traces/{id}"));
     assert_eq!(detail["row"], rows[0]);
     let line = ended(recorder, "complete", 200);
     assert_eq!(detail["trace"], line);

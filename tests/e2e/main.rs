@@ -7,10 +7,12 @@ mod recorder;
 mod wire;
 
 mod endings;
+mod http2;
 mod limits;
 mod pool;
 mod request;
 mod response;
 mod restart;
 mod shutdown;
+mod tls;
 mod upgrade;

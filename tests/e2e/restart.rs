@@ -40,6 +40,15 @@ fn a_lost_index_is_made_again_from_the_files() {
 }
 
 #[test]
+fn the_read_api_answers_from_its_first_moment() {
+    let (gateway, data_dir) = (Gateway::new(), DataDir::new());
+    let recorder = recorded(&gateway, &data_dir, &[]);
+    let (status, listed) = recorder.api("/api/traces");
+    assert_eq!((status, &listed["traces"]), (200, &serde_json::json!([])), "{listed}");
+    recorder.finish();
+}
+
+#[test]
 fn a_torn_last_line_is_set_aside_and_the_next_one_is_whole() {
     let (gateway, data_dir) = (Gateway::new(), DataDir::new());
     recorded(&gateway, &data_dir, &["/1"]).finish();
