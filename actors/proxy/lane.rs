@@ -20,7 +20,6 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::answers::Refusal;
 use super::capture::Recorder;
 use super::client::{Client, Limits, Verdict};
 use super::exchange::{self, Settings};
@@ -239,12 +238,7 @@ impl Lane {
             let (lane, client) = (self.clone(), client.clone());
             service_fn(move |request| {
                 let (lane, client) = (lane.clone(), client.clone());
-                async move {
-                    Ok::<_, Infallible>(match is_refused {
-                        true => Refusal::TooManyConnections.answer("too many client connections"),
-                        false => exchange::forward(lane, client, request).await,
-                    })
-                }
+                async move { Ok::<_, Infallible>(exchange::forward(lane, client, request, is_refused).await) }
             })
         };
         let mut connection = pin!(Some(self.server.serve_connection_with_upgrades(io, service)));

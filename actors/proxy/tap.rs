@@ -77,7 +77,9 @@ impl Body for RequestBody {
             Some(Err(_)) => slot.has_failed = true,
             None => {}
         }
-        if frame.is_none() || slot.body.as_ref().is_some_and(Body::is_end_stream) {
+        if frame.as_ref().is_none_or(|it| it.as_ref().is_ok_and(Frame::is_trailers))
+            || slot.body.as_ref().is_some_and(Body::is_end_stream)
+        {
             this.client.expect_head();
         }
         Poll::Ready(frame)
@@ -144,8 +146,8 @@ impl Tapped {
         match &frame {
             Some(Ok(frame)) => {
                 record(frame, Direction::Response, self.capture.as_deref(), &self.client);
-                // Whoever reads may stop here and never ask for the `None`.
-                if self.body.is_end_stream() {
+                // Whoever reads may stop here and never ask for the `None`. Nothing follows trailers.
+                if frame.is_trailers() || self.body.is_end_stream() {
                     self.complete();
                 }
             }
