@@ -18,9 +18,10 @@ use api_log::wire::decode::Limits as DecodeLimits;
 use hyper::header::HeaderValue;
 use rustls::pki_types::ServerName;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Semaphore;
 
 use crate::api;
-use crate::kit::{Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs};
+use crate::kit::{Budget, Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs};
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Limits, Order, Recorder, Settings, Target};
 use crate::record::finalizer::Shared;
@@ -160,6 +161,8 @@ impl System {
             settings,
             saves_media: AtomicBool::new(overridden.unwrap_or(config.media.save_attachments)),
             path_filter: config.plugins.path_filter.clone(),
+            parsing: Semaphore::new(RECORDING_THREADS),
+            lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
             layout: layout.clone(),
             slow_trace: config.timeouts.slow_trace,
@@ -176,6 +179,7 @@ impl System {
             upstream: config.proxy.upstream.text.clone(),
         });
         let lanes = Arc::new(start_lanes(config, recorder)?);
+        registry.show("finished lines", &shared.lines);
         let front = Arc::new(Front {
             socket: proxy_socket,
             lanes: lanes.clone(),
@@ -325,10 +329,11 @@ impl Parts {
         };
         Plan {
             patience: Patience {
-                restarts: 20,
+                // These many fit into the time, delays included: what fails on and on does end the patience.
+                restarts: 30,
                 within: Duration::from_secs(60),
                 first_delay: Duration::from_millis(10),
-                longest_delay: Duration::from_secs(5),
+                longest_delay: Duration::from_secs(1),
             },
             registry,
             children: vec![

@@ -13,12 +13,13 @@ use api_log::plugin::path_patterns::PathPatterns;
 use api_log::store::layout::Layout;
 use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_raw};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::Semaphore;
 
 use super::held::{Held, HeldTrace};
 use super::index::Door;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
-use crate::kit::Slot;
+use crate::kit::{Budget, Slot};
 
 /// How often an append that the disk refused is tried before the trace is given up and counted.
 const APPEND_TRIES: u32 = 8;
@@ -43,6 +44,10 @@ pub(crate) struct Shared {
     pub(crate) saves_media: AtomicBool,
     /// Paths whose traces are not recorded.
     pub(crate) path_filter: PathPatterns,
+    /// How many traces are read at once.
+    pub(crate) parsing: Semaphore,
+    /// What finished lines may take until they stand in their files.
+    pub(crate) lines: Budget,
     /// The process's counters.
     pub(crate) counters: Arc<Counters>,
     /// The data dir.
@@ -85,7 +90,12 @@ impl Args {
     async fn run(&self) {
         let Args { trace, shared } = self;
         let id = trace.captured.id;
+        // Who parses goes on to its line's room before the next may parse: lines that wait for the disk are
+        // bounded by their bytes, however far a body was decoded. An error cannot be: nobody closes it.
+        let parsing = shared.parsing.acquire().await;
         if let Some(finished) = self.finalize() {
+            let _room = shared.lines.take(finished.line.len() as u64).await;
+            drop(parsing);
             match self.append(&finished).await {
                 Ok(appended) => self.write_media(&finished, appended),
                 Err(AppendFailed) => shared.counters.ledger.count_dropped(DropCause::JsonlFail),
@@ -116,7 +126,7 @@ impl Args {
             shared.counters.recording.finalized_raw.increment();
             finalize_raw(&exchange)
         };
-        finished.row.media_count = finished.attachments.len() as u32;
+        Arc::make_mut(&mut finished.row).media_count = finished.attachments.len() as u32;
         shared.counters.timings.parse_ms.observe(began.elapsed());
         let row = &finished.row;
         let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);

@@ -12,7 +12,7 @@ use api_log::ids::{Place, TraceId, UnixMillis};
 use api_log::index::{self, BatchReport, IndexError, Progress, WriterState, schema};
 use api_log::jsonl::line::read_row;
 use api_log::store::layout::Layout;
-use api_log::trace::{Finished, Row};
+use api_log::trace::Row;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_rusqlite::Connection;
@@ -30,6 +30,8 @@ const CATCH_UP_BYTES: u64 = 8 << 20;
 /// Rows that may wait, and what a row is taken to weigh.
 const MOST_WAITING: usize = 50_000;
 const ROW_BYTES: u64 = 1024;
+/// What each turn of a row's conversation adds: its prefix hash and its fingerprint.
+const TURN_BYTES: usize = 24;
 
 pub(crate) struct Index;
 
@@ -53,19 +55,10 @@ pub(crate) enum Msg {
 
 /// A row on its way to the index.
 pub(crate) struct Offered {
-    row: FinishedRow,
+    row: Arc<Row>,
     place: Place,
     _permit: Permit,
     _pending: Pending,
-}
-
-/// The row of a finished trace, without a copy.
-struct FinishedRow(Arc<Finished>);
-
-impl std::borrow::Borrow<Row> for FinishedRow {
-    fn borrow(&self) -> &Row {
-        &self.0.row
-    }
 }
 
 /// The way into the index, for writers: never waits. What it cannot take is read back later.
@@ -90,10 +83,11 @@ impl Door {
     }
 
     /// Offers a row.
-    pub(crate) fn offer(&self, finished: Arc<Finished>, place: Place) {
-        let taken = self.room.try_take(ROW_BYTES).is_some_and(|_permit| {
+    pub(crate) fn offer(&self, row: Arc<Row>, place: Place) {
+        let weight = ROW_BYTES + (row.conversation.prefixes.len() * TURN_BYTES) as u64;
+        let taken = self.room.try_take(weight).is_some_and(|_permit| {
             let _pending = self.health.begin();
-            self.slot.cast(Msg::Insert(Offered { row: FinishedRow(finished), place, _permit, _pending })).is_ok()
+            self.slot.cast(Msg::Insert(Offered { row, place, _permit, _pending })).is_ok()
         });
         if !taken {
             self.missed.store(true, Ordering::Release);

@@ -114,7 +114,7 @@ impl Actor for Writer {
 
     async fn post_stop(&self, _: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         state.flush();
-        Ok(())
+        Ok(state.file.sync()?)
     }
 }
 
@@ -152,6 +152,8 @@ impl State {
         let lines: Vec<&[u8]> = batch.0.iter().map(|it| it.finished.line.as_slice()).collect();
         match self.file.append(&lines) {
             Ok(places) => {
+                // First of all: whatever fails from here on, no line is asked for again.
+                batch.0.iter().for_each(|it| it.trace.written());
                 for (waiting, place) in std::mem::take(&mut batch.0).into_iter().zip(places) {
                     self.stands(waiting, place);
                 }
@@ -168,11 +170,10 @@ impl State {
     }
 
     fn stands(&self, waiting: Waiting, place: Place) {
-        let Waiting { trace, finished, reply } = waiting;
-        trace.written();
+        let Waiting { finished, reply, .. } = waiting;
         count(&self.args.counters, &finished);
         // A row that the index has no room for is read back from the file.
-        self.args.index.offer(finished, place);
+        self.args.index.offer(finished.row.clone(), place);
         let _ = reply.send(Ok(Appended { bucket: Some(self.args.bucket) }));
     }
 }
@@ -182,7 +183,7 @@ struct Batch(Vec<Waiting>);
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        for waiting in &self.0 {
+        for waiting in self.0.iter().filter(|it| !it.trace.is_written()) {
             waiting.trace.unclaim();
         }
     }
