@@ -372,6 +372,10 @@ fn malformed_requests_are_refused() {
         "GET / HTTP/1.1\r\nA: \u{0}\r\n\r\n",
         "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding : chunked\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nX: folded\r\n line\r\n\r\n",
     ] {
         is_refused(request, 400);
     }
