@@ -1,7 +1,10 @@
 //! One exchange: a request on its way to the upstream and the answer on its way back.
 
+use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_log::exchange::End;
 use hyper::body::{Body, Incoming};
@@ -25,6 +28,8 @@ struct Under {
     client: Arc<Client>,
     capture: Option<Arc<Capture>>,
     open: Rc<Open>,
+    /// The answer's body or a tunnel tells the end from now on.
+    is_answered: Cell<bool>,
 }
 
 /// Forwards a request and answers with what the upstream says, or with the reason why it cannot. On a
@@ -42,7 +47,7 @@ pub(crate) async fn forward(
         false => refuse(&request, &head),
     };
     let capture = lane.captures(&request).then(|| Capture::begin(&lane.recorder, client.peer, head));
-    let under = Under { lane, client, capture, open };
+    let under = Under { lane, client, capture, open, is_answered: Cell::new(false) };
     match refusal {
         Some((refusal, message)) => under.refuse(refusal, End::Rejected, message),
         None => under.forward(request).await,
@@ -51,9 +56,9 @@ pub(crate) async fn forward(
 
 impl Drop for Under {
     fn drop(&mut self) {
+        // An end told already stands.
         if let Some(capture) = &self.capture
-            // Somebody else still holds it if the exchange goes on; an end told already stands.
-            && Rc::strong_count(&self.open) == 1
+            && !self.is_answered.get()
         {
             capture.ended(self.client.ending().unwrap_or(End::ClientGone));
         }
@@ -74,9 +79,9 @@ impl Under {
             Ok(upstream) => upstream,
             Err(error) => return self.unreachable(Refusal::Unreachable, &error.to_string()),
         };
-        let (body, sent) = RequestBody::new(body, self.capture.clone(), self.client.clone());
+        let (body, mut sent) = self.tapped(body);
         let outgoing = self.outgoing(&upstream, &parts, &target, body);
-        let mut sending = self.send(&mut upstream, outgoing).await;
+        let mut sending = self.send(&mut upstream, outgoing, &sent).await;
         if upstream.is_reused
             && matches!(sending, Some(Sending::Failed(_)))
             && !upstream.has_begun_to_answer()
@@ -87,9 +92,10 @@ impl Under {
                 Ok(upstream) => upstream,
                 Err(error) => return self.unreachable(Refusal::Unreachable, &error.to_string()),
             };
-            let (body, _) = RequestBody::new(body, self.capture.clone(), self.client.clone());
+            let (body, sent_again) = self.tapped(body);
+            sent = sent_again;
             let outgoing = self.outgoing(&upstream, &parts, &target, body);
-            sending = self.send(&mut upstream, outgoing).await;
+            sending = self.send(&mut upstream, outgoing, &sent).await;
         }
         match sending {
             Some(Sending::Answer(answer, head)) => self.answer(*answer, head, upstream, on_client),
@@ -98,11 +104,22 @@ impl Under {
         }
     }
 
-    /// Sends and waits for the head of the answer; `None` if that takes longer than it may.
-    async fn send(&self, upstream: &mut Borrowed, request: Request<RequestBody>) -> Option<Sending> {
-        match self.lane.settings.response_header {
-            None => Some(upstream.send(request).await),
-            Some(limit) => tokio::time::timeout(limit, upstream.send(request)).await.ok(),
+    fn tapped(&self, body: Incoming) -> (RequestBody, Sent) {
+        RequestBody::new(body, self.capture.clone(), self.client.clone(), self.open.clone())
+    }
+
+    /// Sends and waits for the head of the answer; `None` if that takes longer than it may once the whole
+    /// request has been sent.
+    async fn send(&self, upstream: &mut Borrowed, request: Request<RequestBody>, sent: &Sent) -> Option<Sending> {
+        let Some(limit) = self.lane.settings.response_header else { return Some(upstream.send(request).await) };
+        let mut sending = pin!(upstream.send(request));
+        loop {
+            let waited = sent.ended().map_or(Duration::ZERO, |ended| ended.elapsed());
+            match tokio::time::timeout(limit.saturating_sub(waited), sending.as_mut()).await {
+                Ok(sending) => return Some(sending),
+                Err(_) if sent.ended().is_some_and(|ended| ended.elapsed() >= limit) => return None,
+                Err(_) => {}
+            }
         }
     }
 
@@ -153,6 +170,7 @@ impl Under {
             capture.answered(answer.status().as_u16(), head);
         }
         self.client.touch(std::time::Instant::now());
+        self.is_answered.set(true);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(on_client) = on_client else {
                 return self.unreachable(Refusal::Closed, "the upstream switched protocols unasked");
@@ -274,7 +292,7 @@ pub(crate) struct Settings {
     /// Pass the client's own `Host`.
     pub(crate) preserve_host: bool,
     /// Longest wait for an answer's head.
-    pub(crate) response_header: Option<std::time::Duration>,
+    pub(crate) response_header: Option<Duration>,
 }
 
 impl Settings {

@@ -29,6 +29,9 @@ use super::upstream::{LocalExecutor, MAX_FIELDS, Pool, Target};
 /// How often a lane closes upstream connections that have been idle for too long.
 const PRUNE_EVERY: Duration = Duration::from_millis(500);
 
+/// Longest wait for the parts of an exchange that has been cut. They let go as soon as they run.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
+
 /// What a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -262,7 +265,7 @@ impl Lane {
                     Verdict::KeptAliveTooLong => Order::Drain,
                     Verdict::StreamIsIdle => {
                         client.end(End::IdleTimeout);
-                        return;
+                        break;
                     }
                 },
             };
@@ -275,10 +278,13 @@ impl Lane {
                 }
                 Order::Cut => {
                     client.end(End::Shutdown);
-                    return;
+                    break;
                 }
             }
         }
+        // What other tasks hold of its exchanges is handed over before the connection counts as ended.
+        connection.set(None);
+        let _ = tokio::time::timeout(HAND_OVER_LIMIT, client.until_quiet()).await;
     }
 }
 

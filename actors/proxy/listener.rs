@@ -111,8 +111,14 @@ impl State {
     async fn supervise(&mut self, myself: &ActorRef<Msg>, dealt: Dealt) {
         let Dealt { peer, mut ended, orders, _pending } = dealt;
         self.next += 1;
-        let args = connection::Args { orders, ended: ended.clone(), grace: self.args.grace };
-        let start = Connection::spawn_linked(None, Connection, args, myself.get_cell());
+        let args = || connection::Args { orders: orders.clone(), ended: ended.clone(), grace: self.args.grace };
+        let start = async {
+            match Connection::spawn_linked(None, Connection, args(), myself.get_cell()).await {
+                Ok(started) => Ok(started),
+                // Nobody is linked to an actor that drains; this one waits for its connections all the same.
+                Err(_) => Connection::spawn(None, Connection, args()).await,
+            }
+        };
         match self.connections.start(self.next, start).await {
             Ok(connection) => {
                 let connection = connection.clone();

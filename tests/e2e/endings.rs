@@ -239,6 +239,22 @@ fn a_gateway_that_gives_no_head_in_time_is_told() {
 }
 
 #[test]
+fn an_upload_may_take_longer_than_the_wait_for_a_head() {
+    let gateway = Gateway::new();
+    let recorder = Recorder::with(&gateway, &[("TIMEOUTS_RESPONSE_HEADER", "150ms")]);
+    let mut client = recorder.ask("POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf");
+    let mut upstream = gateway.accept();
+    upstream.until("half");
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    client.send("more");
+    upstream.until("more");
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert!(client.head().starts_with("HTTP/1.1 200 OK\r\n"));
+    client.until("ok");
+    ended(recorder, "complete", 200);
+}
+
+#[test]
 fn a_body_may_take_longer_than_the_wait_for_a_head() {
     let (recorder, _gateway, mut client, mut upstream) = asked_with(&[("TIMEOUTS_RESPONSE_HEADER", "150ms")]);
     upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");

@@ -6,7 +6,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::recorder::{Recorder, sha256};
+use crate::recorder::{Recorder, sha256, until};
 use crate::wire::{Gateway, values};
 
 type Body = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
@@ -183,4 +183,30 @@ fn an_unreachable_gateway_is_told_in_http_2_too() {
         assert_eq!(answer.status().as_u16(), 502);
     });
     assert_eq!(recorder.finish_with_one()["end"], "upstream_unreachable");
+}
+
+#[test]
+fn a_stream_under_way_finishes_when_the_recorder_ends() {
+    let gateway = Gateway::new();
+    let mut recorder = Recorder::start(&gateway);
+    on_a_runtime(async {
+        let mut sender = connect(&recorder).await;
+        let gateway = beside(move || {
+            let (mut upstream, _) = gateway.request();
+            upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+            upstream
+        });
+        let (answer, mut upstream) = tokio::join!(sender.send_request(request(Method::GET, "/", "")), gateway);
+        let mut body = answer.unwrap().into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ha");
+        recorder.signal(libc::SIGTERM);
+        let proxy = recorder.proxy;
+        beside(move || until("it is closed", || std::net::TcpStream::connect(proxy).is_err().then_some(()))).await;
+        upstream.send("lf");
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "lf");
+    });
+    assert_eq!(recorder.wait().code(), Some(0));
+    let lines = recorder.recorded();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["end"], "complete");
 }

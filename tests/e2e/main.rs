@@ -7,6 +7,7 @@ mod recorder;
 mod wire;
 
 mod endings;
+mod framing;
 mod http2;
 mod limits;
 mod pool;

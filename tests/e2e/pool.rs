@@ -85,6 +85,19 @@ fn a_request_that_finds_its_used_connection_dead_is_sent_once_more() {
 }
 
 #[test]
+fn a_body_goes_by_a_new_connection_where_the_used_one_had_been_closed() {
+    let (recorder, gateway, mut client, upstream) = pooled(&[]);
+    upstream.close();
+    client.send("POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+    let (mut next, _) = gateway.request();
+    assert_eq!(next.exactly(4), b"body");
+    next.send(ANSWER);
+    client.until("ok");
+    let lines = recorder.finish();
+    assert_eq!((&lines[1]["end"], &lines[1]["req"]["bytes"]), (&"complete".into(), &4.into()));
+}
+
+#[test]
 fn a_new_connection_that_dies_is_not_tried_again() {
     let (recorder, gateway, mut client, mut upstream) = pooled(&[]);
     client.send(ASK);

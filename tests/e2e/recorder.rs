@@ -168,10 +168,6 @@ impl Recorder {
         until("the recorder ends", || self.child.try_wait().unwrap())
     }
 
-    pub(crate) fn data_dir(&self) -> DataDir {
-        self.data_dir.clone()
-    }
-
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -89,6 +89,39 @@ fn an_exchange_without_an_answer_is_cut_and_recorded() {
 }
 
 #[test]
+fn an_upload_that_outlasts_the_grace_is_cut_and_recorded() {
+    let gateway = Gateway::new();
+    let mut recorder = Recorder::with(&gateway, &[("SHUTDOWN_GRACE", "100ms")]);
+    let mut client = recorder.ask("POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf");
+    let mut upstream = gateway.accept();
+    upstream.until("half");
+    recorder.signal(libc::SIGTERM);
+    client.rest();
+    upstream.ends_without_a_byte();
+    assert_eq!(recorder.wait().code(), Some(0));
+    let lines = recorder.recorded();
+    assert_eq!(lines.len(), 1);
+    assert_eq!((&lines[0]["end"], &lines[0]["req"]["bytes"]), (&"shutdown".into(), &4.into()));
+}
+
+#[test]
+fn a_tunnel_that_outlasts_the_grace_is_cut_and_recorded() {
+    let gateway = Gateway::new();
+    let mut recorder = Recorder::with(&gateway, &[("SHUTDOWN_GRACE", "100ms")]);
+    let mut client = recorder.ask("GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+    let (mut upstream, _) = gateway.request();
+    upstream.send("HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhi");
+    client.until("hi");
+    recorder.signal(libc::SIGTERM);
+    client.ends_without_a_byte();
+    upstream.ends_without_a_byte();
+    assert_eq!(recorder.wait().code(), Some(0));
+    let lines = recorder.recorded();
+    assert_eq!(lines.len(), 1);
+    assert_eq!((&lines[0]["end"], &lines[0]["status"]), (&"shutdown".into(), &101.into()));
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let (mut recorder, mut client, _upstream) = streaming(&[("SHUTDOWN_GRACE", "1h")]);
     recorder.signal(libc::SIGTERM);

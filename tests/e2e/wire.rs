@@ -139,17 +139,6 @@ impl Wire {
         }
     }
 
-    /// Reads and throws away until the other side ends; how many bytes that were.
-    pub(crate) fn swallow(&mut self) -> u64 {
-        let mut count = self.unread.len() as u64;
-        self.unread.clear();
-        while self.read().is_none() {
-            count += self.unread.len() as u64;
-            self.unread.clear();
-        }
-        count
-    }
-
     /// Waits until the other side has ended, and fails if bytes come before that.
     pub(crate) fn ends_without_a_byte(&mut self) -> Ended {
         let (rest, ended) = self.rest();
@@ -193,10 +182,6 @@ impl Wire {
     /// A second hold on the socket, for a thread of its own.
     pub(crate) fn twin(&self) -> Wire {
         Wire::new(self.stream.try_clone().unwrap())
-    }
-
-    pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
     }
 
     fn read(&mut self) -> Option<Ended> {
