@@ -15,8 +15,8 @@
 //!
 //! Facts about ractor 0.16 that this stands on: a mailbox is unbounded and is lost with its actor; `drain` goes
 //! behind the queued messages while `stop` overtakes them; `post_stop` runs after these two only; a parent that ends
-//! kills the children it left; a kill takes effect where the actor next awaits; a failed start is an error to
-//! whoever spawned and never an event.
+//! kills the children it left, and one that drains or stops can be given no new ones; a kill takes effect where the
+//! actor next awaits; a failed start is an error to whoever spawned and never an event.
 
 mod beside;
 mod budget;
@@ -38,7 +38,7 @@ pub(crate) use self::probe::{ChildHealth, ChildReport, ChildState, LastError, Pe
 pub(crate) use self::root::{EndedUnasked, Root};
 pub(crate) use self::slot::{NoAnswer, NobodyThere, Slot};
 pub(crate) use self::supervisor::{Patience, Plan, Supervisor};
-pub(crate) use self::watchdog::{Watchdog, WatchdogArgs};
+pub(crate) use self::watchdog::{Watchdog, WatchdogArgs, WatchdogMsg};
 
 #[cfg(test)]
 mod tests;

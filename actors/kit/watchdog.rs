@@ -84,6 +84,8 @@ impl WatchdogState {
     }
 
     pub(super) fn look(&mut self, now: Instant) {
+        #[cfg(test)]
+        crate::faults::strike("watchdog");
         for health in self.args.registry.children() {
             match health.sample() {
                 Some(sample) if sample.waiting > 0 => self.look_at(&health, sample, now),
