@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use api_log::config::{Config, ListenAddress};
-use api_log::counters::Counters;
+use api_log::counters::{Counters, DropCause};
 use api_log::ids::TraceIds;
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
@@ -21,10 +21,13 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::api;
-use crate::kit::{Budget, Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs};
+use crate::kit::{
+    Budget, Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs, WatchdogMsg,
+};
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Limits, Order, Recorder, Settings, Target};
 use crate::record::finalizer::Shared;
+use crate::record::writers::OpenFiles;
 use crate::record::{Held, Intake, Memory, Queue, finalizers, index, spool, writers};
 use crate::sockets;
 
@@ -32,8 +35,14 @@ use crate::sockets;
 const RECORDING_THREADS: usize = 2;
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
 const MOST_WAITING: usize = 65_536;
-/// How long the parts behind the listener may take to finish when the recorder ends.
-const DRAIN_GRACE: Duration = Duration::from_secs(20);
+/// How long the parts behind the listener may take to finish when the recorder ends. Tests wait for its end.
+const DRAIN_GRACE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 20 });
+/// What they may take beyond that, to count what they could not finish.
+const COUNT_GRACE: Duration = Duration::from_secs(5);
+/// What connections may take to end once they are cut.
+const CUT_GRACE: Duration = Duration::from_secs(2);
+/// How often to look whether the last connection has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Why the recorder does not start.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +99,10 @@ pub(crate) enum SystemError {
 /// A running recorder.
 pub(crate) struct System {
     root: Root,
+    front: Arc<Front>,
     lanes: Arc<Vec<LaneHandle>>,
+    intake: Arc<Intake>,
+    shared: Arc<Shared>,
     recording: Runtime,
     grace: Duration,
     /// Where clients connect.
@@ -113,6 +125,7 @@ pub(crate) struct Slots {
     pub(crate) finalizers: Slot<finalizers::Msg>,
     pub(crate) api: Slot<api::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
+    pub(crate) watchdog: Slot<WatchdogMsg>,
 }
 
 impl System {
@@ -208,9 +221,9 @@ impl System {
             registry,
             counters: counters.clone(),
             layout,
-            intake,
-            shared,
-            front,
+            intake: intake.clone(),
+            shared: shared.clone(),
+            front: front.clone(),
             api,
             door,
             most: config.storage.writer_chan_size,
@@ -219,7 +232,10 @@ impl System {
         let root = Root::start(parts.table(recording.handle())).await?;
         Ok(System {
             root,
+            front,
             lanes,
+            intake,
+            shared,
             recording,
             grace: config.shutdown.grace,
             proxy_address,
@@ -238,12 +254,21 @@ impl System {
     /// Ends in order: listeners, exchanges under way, captures, lines, rows. Whatever is not done at the end of
     /// the grace is cut, and recorded as such.
     pub(crate) async fn drain(self) -> bool {
-        let System { root, lanes, recording, grace, .. } = self;
+        let System { root, front, lanes, intake, shared, counters, recording, grace, .. } = self;
+        // By their lanes, for a crash of the listener leaves connections without an actor; and before anything that
+        // takes in what they captured.
+        front.close();
+        lanes.iter().for_each(|lane| lane.order(Order::Drain));
+        if !is_quiet_within(&front, grace).await {
+            tracing::warn!(connections = front.open(), "connections did not end in time; they are cut");
+            lanes.iter().for_each(|lane| lane.order(Order::Cut));
+            is_quiet_within(&front, CUT_GRACE).await;
+        }
+        drop(front);
         let drained = root.drain(grace + 3 * DRAIN_GRACE).await;
         if let Err(error) = &drained {
             tracing::error!("{error}");
         }
-        // Connections without an actor have heard of nothing yet.
         lanes.iter().for_each(|lane| lane.order(Order::Cut));
         let ended = tokio::task::spawn_blocking(move || {
             if let Some(lanes) = Arc::into_inner(lanes) {
@@ -251,7 +276,12 @@ impl System {
             }
             recording.shutdown_timeout(Duration::from_secs(1));
         });
-        ended.await.is_ok() && drained.is_ok()
+        let has_ended = ended.await.is_ok();
+        let unwritten = shared.give_up_the_rest(&intake);
+        if unwritten > 0 {
+            tracing::error!(unwritten, "nobody was left to write these traces");
+        }
+        has_ended && drained.is_ok() && counters.ledger.dropped(DropCause::Shutdown) == 0
     }
 }
 
@@ -287,6 +317,7 @@ impl Parts {
             let args = writers::Args {
                 layout,
                 leases: Leases::default(),
+                open_files: OpenFiles::default(),
                 index: door,
                 counters: counters.clone(),
                 nursery: registry.nursery("writers"),
@@ -325,7 +356,7 @@ impl Parts {
                 period: Duration::from_secs(5),
                 patience: Duration::from_secs(60),
             };
-            Child::actor("watchdog", &Slot::new(), move || (Watchdog, args.clone()))
+            Child::actor("watchdog", &slots.watchdog, move || (Watchdog, args.clone()))
         };
         Plan {
             patience: Patience {
@@ -338,15 +369,26 @@ impl Parts {
             registry,
             children: vec![
                 index.on(recording.clone()).with_grace(DRAIN_GRACE),
-                writers.on(recording.clone()).with_grace(DRAIN_GRACE),
+                writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 spool.on(recording.clone()),
-                finalizers.on(recording.clone()).with_grace(DRAIN_GRACE),
+                finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
                 watchdog,
             ],
         }
     }
+}
+
+/// Waits until no client is connected; `false` if that takes longer.
+async fn is_quiet_within(front: &Front, within: Duration) -> bool {
+    let quiet = async {
+        while front.open() > 0 {
+            // The lanes tell nobody; the recorder ends only once.
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(within, quiet).await.is_ok()
 }
 
 /// A queue whose push wakes the actor in `slot`.

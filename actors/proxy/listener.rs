@@ -110,6 +110,8 @@ impl Actor for Listener {
 impl State {
     async fn supervise(&mut self, myself: &ActorRef<Msg>, dealt: Dealt) {
         let Dealt { peer, mut ended, orders, _pending } = dealt;
+        #[cfg(test)]
+        crate::faults::strike("listener");
         self.next += 1;
         let args = || connection::Args { orders: orders.clone(), ended: ended.clone(), grace: self.args.grace };
         let start = async {
@@ -175,7 +177,7 @@ impl Front {
     }
 
     /// Closes the socket for good: who connects now is refused by the system.
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         use std::os::fd::AsRawFd;
         self.is_closed.store(true, Ordering::Release);
         // SAFETY: a call on a descriptor that `self` owns. It ends `accept` on all duplicates of the socket.

@@ -4,10 +4,10 @@
 //! written in the same step that appends the line, so it is neither lost nor written twice, whoever crashes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use api_log::ids::TraceId;
+use api_log::ids::{BucketId, TraceId};
 use parking_lot::Mutex;
 
 use super::captured::Captured;
@@ -17,9 +17,10 @@ use crate::kit::Pending;
 pub(crate) struct HeldTrace {
     /// What was captured.
     pub(crate) captured: Captured,
-    /// How often it was begun to be finalized.
-    pub(crate) tries: AtomicU32,
+    /// How often its finalizer failed. The end of a finalizer that was lost with its owner is not its failure.
+    pub(crate) failures: AtomicU32,
     state: AtomicU8,
+    bucket: OnceLock<BucketId>,
     /// Keeps the finalizers' watchdog aware of it.
     _pending: Pending,
 }
@@ -27,6 +28,7 @@ pub(crate) struct HeldTrace {
 const WAITING: u8 = 0;
 const CLAIMED: u8 = 1;
 const WRITTEN: u8 = 2;
+const GIVEN_UP: u8 = 3;
 
 impl HeldTrace {
     /// Claims the right to append the line. Only one claim is granted until it is given back.
@@ -34,19 +36,32 @@ impl HeldTrace {
         self.state.compare_exchange(WAITING, CLAIMED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// The line could not be appended: somebody may try again.
+    /// Claimed, but the line could not be appended: somebody may try again.
     pub(crate) fn unclaim(&self) {
         self.state.store(WAITING, Ordering::Release);
     }
 
-    /// The line stands.
-    pub(crate) fn written(&self) {
+    /// Claimed, and the line stands in this bucket's file.
+    pub(crate) fn written(&self, bucket: BucketId) {
+        // It is written once: only one claim leads here.
+        let _ = self.bucket.set(bucket);
         self.state.store(WRITTEN, Ordering::Release);
     }
 
-    /// Whether the line stands.
-    pub(crate) fn is_written(&self) -> bool {
-        self.state.load(Ordering::Acquire) == WRITTEN
+    /// The bucket where the line stands, if it does.
+    pub(crate) fn written_in(&self) -> Option<BucketId> {
+        (self.state.load(Ordering::Acquire) == WRITTEN).then(|| self.bucket.get().copied())?
+    }
+
+    /// Decides that there will be no line. `false` if it stands, is being appended, or was given up already: who
+    /// gets `true`, and nobody else, counts the outcome.
+    pub(crate) fn give_up(&self) -> bool {
+        self.state.compare_exchange(WAITING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether it was decided that there will be no line.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.state.load(Ordering::Acquire) == GIVEN_UP
     }
 }
 
@@ -60,8 +75,9 @@ impl Held {
         let id = captured.id;
         let trace = Arc::new(HeldTrace {
             captured,
-            tries: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
             state: AtomicU8::new(WAITING),
+            bucket: OnceLock::new(),
             _pending: pending,
         });
         self.0.lock().insert(id, trace.clone());

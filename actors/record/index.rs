@@ -90,8 +90,13 @@ impl Door {
             self.slot.cast(Msg::Insert(Offered { row, place, _permit, _pending })).is_ok()
         });
         if !taken {
-            self.missed.store(true, Ordering::Release);
+            self.mark_missed();
         }
+    }
+
+    /// Says that rows may not have been offered: the index looks into the files.
+    pub(crate) fn mark_missed(&self) {
+        self.missed.store(true, Ordering::Release);
     }
 
     /// Corrects a row. If that is lost, a rebuild counts again.
@@ -131,7 +136,7 @@ impl Actor for Index {
 
     /// Opens nothing yet: whatever state the index is in, recording begins.
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        args.door.missed.store(true, Ordering::Release);
+        args.door.mark_missed();
         myself.cast(Msg::Look)?;
         myself.send_interval(LOOK_EVERY, || Msg::Look);
         Ok(State {
@@ -209,7 +214,7 @@ impl State {
             }
             Err(()) => {
                 self.args.counters.drop_sqlite_fail.add(rows);
-                self.args.door.missed.store(true, Ordering::Release);
+                self.args.door.mark_missed();
             }
         }
     }
@@ -242,13 +247,13 @@ impl State {
                 }
                 for (segment, error) in unreadable {
                     tracing::warn!(%segment, error, "a segment cannot be read; it is tried again");
-                    self.args.door.missed.store(true, Ordering::Release);
+                    self.args.door.mark_missed();
                 }
                 if !is_done {
                     self.begin_to_catch_up(myself);
                 }
             }
-            Err(()) => self.args.door.missed.store(true, Ordering::Release),
+            Err(()) => self.args.door.mark_missed(),
         }
     }
 
@@ -269,8 +274,11 @@ impl State {
             Ok(done) => Ok(done),
             Err(tokio_rusqlite::Error::Error(error)) => {
                 tracing::warn!(%error, "the index could not be written; it is caught up from the files");
-                if error.is_corrupt() {
-                    self.open = None;
+                if error.is_corrupt()
+                    && let Some(open) = self.open.take()
+                {
+                    // Before it is set aside: a connection that closes later removes the journal of the next one.
+                    let _ = open.connection.close().await;
                 }
                 Err(())
             }
