@@ -170,6 +170,7 @@ impl Under {
             capture.answered(answer.status().as_u16(), head);
         }
         self.client.touch(std::time::Instant::now());
+        self.open.answered();
         self.is_answered.set(true);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(on_client) = on_client else {
