@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use api_log::index::schema::{self, OpenError};
 use parking_lot::Mutex;
@@ -9,6 +10,10 @@ use tokio_rusqlite::Connection;
 
 /// Queries at once.
 const CONNECTIONS: usize = 4;
+/// How long a query waits for an index that cannot be opened.
+const OPEN_PATIENCE: Duration = Duration::from_secs(3);
+/// Pause between two tries to open it.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// A few connections, opened when first needed and again after an error.
 pub(crate) struct Readers {
@@ -47,9 +52,7 @@ impl Readers {
         let connection = match open {
             Some(connection) => connection,
             None => {
-                let path = self.path.clone();
-                let opened = tokio::task::spawn_blocking(move || schema::open_reader(&path));
-                let connection = Connection::from(opened.await.map_err(|_| ReadError::Closed)??);
+                let connection = self.open().await?;
                 slot.lock().insert(connection).clone()
             }
         };
@@ -61,5 +64,20 @@ impl Readers {
                 _ => ReadError::Closed,
             }
         })
+    }
+
+    /// Opens a connection. The index is made after the listeners are open, and anew when it was found damaged: who
+    /// asks meanwhile waits for it.
+    async fn open(&self) -> Result<Connection, ReadError> {
+        let deadline = Instant::now() + OPEN_PATIENCE;
+        loop {
+            let path = self.path.clone();
+            let opened = tokio::task::spawn_blocking(move || schema::open_reader(&path)).await;
+            match opened.map_err(|_| ReadError::Closed)? {
+                Ok(connection) => return Ok(Connection::from(connection)),
+                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(_) => tokio::time::sleep(OPEN_PAUSE).await,
+            }
+        }
     }
 }
