@@ -89,3 +89,28 @@ fn a_line_that_is_another_one_is_never_given() {
     let (status, body) = recorder.refusal(&format!("/api/traces/{}", id(3)));
     assert_eq!((status, &body["error"]), (500, &"jsonl_read_failed".into()));
 }
+
+#[test]
+fn a_line_is_found_in_a_sealed_file_too() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &(0..5).map(|number| Line::new(number, 0)).collect::<Vec<_>>());
+    let recorder = Recorder::start(dir.path());
+    let rows = recorder.await_rows("", 5);
+    let plain = dir.path().join(rows[0]["jsonl_path"].as_str().unwrap());
+    let lines = std::fs::read(&plain).unwrap();
+    std::fs::remove_file(&plain).unwrap();
+    let zstd = zstd::encode_all(&lines[..], 3).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&lines).unwrap();
+    for (suffix, bytes) in [("zst", zstd), ("gz", gzip.finish().unwrap())] {
+        let sealed = plain.with_extension(format!("jsonl.{suffix}"));
+        std::fs::write(&sealed, bytes).unwrap();
+        for number in 0..5 {
+            assert_eq!(recorder.get(&format!("/api/traces/{}", id(number)))["trace"]["id"], id(number), "{suffix}");
+        }
+        std::fs::remove_file(sealed).unwrap();
+    }
+    // Deleted: the row may still be there for a moment, its trace is not.
+    let (status, body) = recorder.refusal(&format!("/api/traces/{}", id(1)));
+    assert_eq!((status, &body["error"]), (404, &"not_found".into()));
+}
