@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use api_log::store::overrides::{Overrides, OverridesError};
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
@@ -19,8 +20,11 @@ pub(crate) async fn media(State(api): State<Arc<Api>>) -> impl IntoResponse {
 }
 
 /// `PUT /api/config/media`: persisted first, then live with the next trace.
-pub(crate) async fn set_media(State(api): State<Arc<Api>>, body: Bytes) -> Result<impl IntoResponse, Problem> {
-    let saves = wanted(&body)?;
+pub(crate) async fn set_media(
+    State(api): State<Arc<Api>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let saves = wanted(&body?)?;
     // One writer at a time: each reads, changes and replaces the whole file.
     let _writing = api.overrides.lock().await;
     let path = api.parts.layout.overrides();

@@ -6,10 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ids::{Place, SegmentId};
-use crate::index::IndexError;
 use crate::index::parent::{Child, Parent, as_integer};
 use crate::index::sessions::{SessionSums, session_of_root, sum_anew};
 use crate::index::state::{Memory, WriterState};
+use crate::index::{IndexError, correct};
 use crate::trace::Row;
 
 /// What became of a batch.
@@ -48,6 +48,8 @@ pub fn insert_batch<R: Borrow<Row>>(
             let key = place.segment.bucket.key;
             let earlier_is_behind = || report.behind.range(..=place.segment).any(|it| it.bucket.key == key);
             if place.offset < next {
+                // It was read back from its file meanwhile, perhaps before its attachments stood beside it.
+                correct::raise_media_count(index, row.borrow())?;
                 report.known += 1;
             } else if waits || place.offset > next || earlier_is_behind() {
                 report.refused += 1;

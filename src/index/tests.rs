@@ -40,6 +40,27 @@ fn whole(index: &mut Connection, state: &mut WriterState, layout: &Layout) -> Pr
 }
 
 #[test]
+fn attachments_are_counted_where_they_stand_and_a_late_row_tells_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::new(dir.path());
+    let (mut index, mut state) = new_index(&layout);
+    let first = segment(FIRST);
+    let mut rows = write(&layout, first, &[line(1, 1, 100, 10, &[], ""), line(2, 1, 200, 10, &[], "")]);
+    let folder = layout.media(first.bucket, id(1));
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["0.png", "1.wav", ".2.png.tmp"] {
+        std::fs::write(folder.join(name), "x").unwrap();
+    }
+    whole(&mut index, &mut state, &layout);
+    let count = |index: &Connection, n| query::get(index, id(n)).unwrap().unwrap().media_count;
+    assert_eq!((count(&index, 1), count(&index, 2)), (2, 0));
+    // Read back before its attachments were written: the row itself, when it comes, knows of them.
+    rows[1].0.media_count = 3;
+    assert_eq!(insert_batch(&mut index, &mut state, &rows).unwrap().known, 2);
+    assert_eq!((count(&index, 1), count(&index, 2)), (2, 3));
+}
+
+#[test]
 fn a_conversation_is_one_session() {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::new(dir.path());

@@ -149,6 +149,12 @@ fn events(finished: &Finished) -> String {
     Members::of(line.get("resp").unwrap()).get("events").unwrap().to_owned()
 }
 
+/// The arrivals of a line's events.
+fn times(finished: &Finished) -> Vec<u64> {
+    let events: Vec<serde_json::Value> = serde_json::from_str(&events(finished)).unwrap();
+    events.iter().map(|event| event["t_delta_ms"].as_u64().unwrap()).collect()
+}
+
 #[test]
 fn a_stream_in_any_coding_has_the_events_and_times_of_the_plain_one() {
     let (_, plain) = coded("chat-stream-identity");
@@ -160,6 +166,15 @@ fn a_stream_in_any_coding_has_the_events_and_times_of_the_plain_one() {
             |it: &Finished| (it.row.model.clone(), it.row.usage, it.row.finish_reason.clone(), it.row.first_event_ms);
         assert_eq!(facts(&finished), facts(&plain), "{coding}");
     }
+    // Whatever the borders, an event's time is that of the piece which its first byte came in.
+    let (exchange, finished) = coded("chat-stream-identity-odd-borders");
+    let wire = String::from_utf8(exchange.response.bytes.clone()).unwrap();
+    let begins = wire.match_indices("data: {").map(|(at, _)| exchange.response.arrival_us(at as u64).unwrap() / 1000);
+    assert_eq!(times(&finished), begins.collect::<Vec<u64>>());
+    let (_, finished) = coded("chat-stream-gzip-odd-borders");
+    let odd = times(&finished);
+    assert!(odd.is_sorted() && odd.len() == times(&plain).len(), "{odd:?}");
+    assert!(odd.first() < odd.last(), "{odd:?}");
     for cut in ["chat-stream-zstd-upstream-gone", "chat-stream-gzip-client-gone"] {
         let (_, finished) = coded(cut);
         let seen = events(&finished);
