@@ -204,9 +204,7 @@ impl Args {
             tracing::warn!(trace = %id, %error, "an attachment is only in the line");
         }
         self.shared.counters.total_media_files.add(u64::from(written.count));
-        if written.count != finished.row.media_count {
-            // The row said what was meant to be there. A lost correction comes back with a rebuild.
-            self.shared.index.correct_media_count(id, written.count);
-        }
+        // The row said what was meant to be there, and one read back from the line counted what was there then.
+        self.shared.index.correct_media_count(id, written.count);
     }
 }

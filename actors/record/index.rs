@@ -44,7 +44,7 @@ pub(crate) enum Msg {
     Look,
     /// Reads back the next of what was missed.
     CatchUp,
-    /// Fewer attachments were written than the row says.
+    /// A trace's attachments have been written.
     MediaCount {
         /// Which trace.
         id: TraceId,
@@ -158,7 +158,7 @@ impl Actor for Index {
             }
             Msg::Look => state.look(&myself),
             Msg::CatchUp => state.catch_up(&myself).await,
-            Msg::MediaCount { id, count } => state.correct(id, count).await,
+            Msg::MediaCount { id, count } => state.correct(&myself, id, count).await,
         }
         Ok(())
     }
@@ -257,7 +257,9 @@ impl State {
         }
     }
 
-    async fn correct(&mut self, id: TraceId, count: u32) {
+    async fn correct(&mut self, myself: &ActorRef<Msg>, id: TraceId, count: u32) {
+        // The row itself may still wait.
+        self.flush(myself).await;
         // A failure is logged; a rebuild counts again.
         let _ = self.run(move |connection, _| index::set_media_count(connection, id, count)).await;
     }
