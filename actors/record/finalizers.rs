@@ -123,8 +123,8 @@ impl State {
                 self.is_behind = true;
                 break;
             }
-            let Some(captured) = self.args.intake.ended.pop() else { break };
-            let trace = self.args.shared.held.hold(captured, self.args.health.begin());
+            let Some(content) = self.args.intake.ended.pop() else { break };
+            let trace = self.args.shared.held.hold(content, self.args.health.begin());
             self.start(myself, trace).await?;
             taken += 1;
         }
@@ -132,9 +132,16 @@ impl State {
     }
 
     async fn start(&mut self, myself: &ActorRef<Msg>, trace: Arc<HeldTrace>) -> Result<(), ActorProcessingErr> {
-        let id = trace.captured.id;
-        let args = finalizer::Args { trace, shared: self.args.shared.clone() };
-        self.running.start(id, Finalizer::spawn_linked(None, Finalizer, args, myself.get_cell())).await?;
+        let id = trace.content.id();
+        let args = || finalizer::Args { trace: trace.clone(), shared: self.args.shared.clone() };
+        let start = async {
+            match Finalizer::spawn_linked(None, Finalizer, args(), myself.get_cell()).await {
+                Ok(started) => Ok(started),
+                // Nobody is linked to an actor that drains; this one waits for its finalizers all the same.
+                Err(_) => Finalizer::spawn(None, Finalizer, args()).await,
+            }
+        };
+        self.running.start(id, start).await?;
         Ok(())
     }
 

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_queue::SegQueue;
 
-use super::captured::{Block, Captured, SpoolFile};
+use super::captured::{Block, SpoolFile};
+use super::held::Content;
+use super::open_socket::OpenSocket;
 
 /// A block that should move to disk.
 pub(crate) struct SpillOrder {
@@ -76,10 +78,12 @@ impl<T> Queue<T> {
     }
 }
 
-/// The two queues between the lanes and the recording side.
+/// The queues between the lanes and the recording side.
 pub(crate) struct Intake {
-    /// Ended exchanges.
-    pub(crate) ended: Queue<Captured>,
+    /// Ended exchanges, and pieces of sockets.
+    pub(crate) ended: Queue<Content>,
+    /// Connections that were upgraded. What passes on them goes through a queue of their own.
+    pub(crate) sockets: Queue<Arc<OpenSocket>>,
     /// Blocks to move to disk.
     pub(crate) spills: Queue<SpillOrder>,
 }
