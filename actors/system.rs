@@ -8,6 +8,7 @@ use std::time::Duration;
 use api_log::config::{Config, ListenAddress};
 use api_log::counters::{Counters, DropCause};
 use api_log::ids::TraceIds;
+use api_log::socket::{PartLimits, SocketLimits};
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
@@ -28,7 +29,9 @@ use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Limits, Order, Recorder, Settings, Target};
 use crate::record::finalizer::Shared;
 use crate::record::writers::OpenFiles;
-use crate::record::{Held, Intake, Memory, Queue, finalizers, index, spool, writers};
+use crate::record::{
+    Held, Intake, Memory, OpenSockets, Queue, SocketShared, finalizers, index, sockets as upgraded, spool, writers,
+};
 use crate::sockets;
 
 /// Threads of the recording runtime. Parsing and disks never run on a lane.
@@ -43,6 +46,10 @@ const COUNT_GRACE: Duration = Duration::from_secs(5);
 const CUT_GRACE: Duration = Duration::from_secs(2);
 /// How often to look whether the last connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A part of a socket is sealed when it holds so much.
+const PART_BYTES: usize = 4 << 20;
+/// And so long after its first event: a crash of the process loses no more than that of a socket.
+const PART_AGE: Duration = Duration::from_secs(60);
 
 /// Why the recorder does not start.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +130,7 @@ pub(crate) struct Slots {
     pub(crate) writers: Slot<writers::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
+    pub(crate) upgraded: Slot<upgraded::Msg>,
     pub(crate) api: Slot<api::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
     pub(crate) watchdog: Slot<WatchdogMsg>,
@@ -156,6 +164,7 @@ impl System {
         let memory = Memory::new(config.capture.memory_bytes);
         let intake = Arc::new(Intake {
             ended: queue_to(&slots.finalizers, || finalizers::Msg::Wake),
+            sockets: queue_to(&slots.upgraded, || upgraded::Msg::Wake),
             spills: queue_to(&slots.spool, || spool::Msg::Wake),
         });
         let door = index::Door::new(slots.index.clone(), registry.child("index"));
@@ -180,11 +189,20 @@ impl System {
             layout: layout.clone(),
             slow_trace: config.timeouts.slow_trace,
         });
+        let ids = Arc::new(TraceIds::new(rand::random()));
+        let sockets = Arc::new(SocketShared {
+            intake: intake.clone(),
+            memory: memory.clone(),
+            counters: counters.clone(),
+            ids: ids.clone(),
+            limits: socket_limits(config.storage.max_body_bytes),
+            max_waiting: MOST_WAITING,
+        });
         let recorder = Arc::new(Recorder {
             intake: intake.clone(),
             memory: memory.clone(),
             counters: counters.clone(),
-            ids: TraceIds::new(rand::random()),
+            ids,
             tmp: layout.tmp(),
             max_body_bytes: config.storage.max_body_bytes,
             spill_bytes: config.capture.spill_bytes,
@@ -223,6 +241,7 @@ impl System {
             layout,
             intake: intake.clone(),
             shared: shared.clone(),
+            sockets,
             front: front.clone(),
             api,
             door,
@@ -293,6 +312,7 @@ struct Parts {
     layout: Layout,
     intake: Arc<Intake>,
     shared: Arc<Shared>,
+    sockets: Arc<SocketShared>,
     front: Arc<Front>,
     api: api::Args,
     door: index::Door,
@@ -303,7 +323,7 @@ struct Parts {
 impl Parts {
     /// The supervision table, read top to bottom: started in this order, drained in reverse.
     fn table(self, recording: &Handle) -> Plan {
-        let Parts { slots, registry, counters, layout, intake, shared, front, api, door, most, grace } = self;
+        let Parts { slots, registry, counters, layout, intake, shared, sockets, front, api, door, most, grace } = self;
         let index = {
             let args = index::Args {
                 layout: layout.clone(),
@@ -328,6 +348,16 @@ impl Parts {
         let spool = {
             let args = spool::Args { intake: intake.clone(), counters, health: registry.child("spool") };
             Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()))
+        };
+        let sockets = {
+            let args = upgraded::Args {
+                intake: intake.clone(),
+                open: Arc::new(OpenSockets::default()),
+                shared: sockets,
+                nursery: registry.nursery("sockets"),
+                grace: DRAIN_GRACE,
+            };
+            Child::actor("sockets", &slots.upgraded, move || (upgraded::Sockets, args.clone()))
         };
         let finalizers = {
             let args = finalizers::Args {
@@ -372,6 +402,7 @@ impl Parts {
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
+                sockets.on(recording.clone()).with_grace(DRAIN_GRACE),
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
                 watchdog,
@@ -389,6 +420,16 @@ async fn is_quiet_within(front: &Front, within: Duration) -> bool {
         }
     };
     tokio::time::timeout(within, quiet).await.is_ok()
+}
+
+/// What a socket's reader may hold: of messages and turns no more than of a body.
+fn socket_limits(max_body_bytes: u64) -> SocketLimits {
+    let mut limits = SocketLimits::default();
+    let most = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
+    limits.messages.message_bytes = limits.messages.message_bytes.min(most);
+    limits.turns.turn_bytes = limits.turns.turn_bytes.min(most);
+    limits.parts = PartLimits { part_bytes: PART_BYTES, part_us: PART_AGE.as_micros() as u64, ..limits.parts };
+    limits
 }
 
 /// A queue whose push wakes the actor in `slot`.

@@ -16,7 +16,9 @@ use api_log::ids::{TraceId, TraceIds, UnixMillis};
 use api_log::recording::Mark;
 use parking_lot::Mutex;
 
-use crate::record::{Block, Captured, CapturedBody, Intake, Memory, Share, SpillOrder, SpoolFile};
+use super::client::Client;
+use super::socket_tap::SocketTap;
+use crate::record::{Block, Captured, CapturedBody, Content, Intake, Memory, OpenSocket, Share, SpillOrder, SpoolFile};
 
 /// A full tail becomes a block of this size, which can move to disk by itself.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -32,7 +34,7 @@ pub(crate) struct Recorder {
     /// The process's counters.
     pub(crate) counters: Arc<Counters>,
     /// Makes the ids.
-    pub(crate) ids: TraceIds,
+    pub(crate) ids: Arc<TraceIds>,
     /// The folder of spooled bodies.
     pub(crate) tmp: PathBuf,
     /// Recording cap of each direction.
@@ -61,11 +63,12 @@ pub(crate) struct Capture {
     ts_start: UnixMillis,
     started: Instant,
     peer: SocketAddr,
-    in_flight: Option<InFlight>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
+    /// `None` once the exchange has become a socket: its ends are no longer told here.
+    in_flight: Option<InFlight>,
     request_head: Vec<u8>,
     answer: Option<(u16, Vec<u8>)>,
     request: Side,
@@ -99,8 +102,8 @@ impl Capture {
             ts_start,
             started: Instant::now(),
             peer,
-            in_flight: Some(recorder.counters.ledger.accept()),
             inner: Mutex::new(Inner {
+                in_flight: Some(recorder.counters.ledger.accept()),
                 request_head,
                 answer: None,
                 request: Side::new(&recorder.memory),
@@ -152,6 +155,14 @@ impl Capture {
         inner.answer = Some((status, head));
     }
 
+    /// The exchange has become a WebSocket: from here on its tap tells of it, and nobody else.
+    pub(crate) fn become_socket(&self, client: &Arc<Client>) -> SocketTap {
+        let mut inner = self.inner.lock();
+        let opening = inner.take(self.id, self.ts_start, self.peer, self.started.elapsed(), &self.recorder);
+        let socket = OpenSocket::new(opening, self.started, &self.recorder.memory);
+        SocketTap::open(self.recorder.clone(), socket, client.clone())
+    }
+
     /// Tells how it ended. What is told first stands: later endings are its consequences.
     pub(crate) fn ended(&self, end: End) {
         self.inner.lock().end(end, self.started);
@@ -179,6 +190,36 @@ impl Inner {
         if self.end.is_none() {
             self.end = Some(end);
             self.last = started.elapsed();
+        }
+    }
+
+    /// All that is known of the exchange, which ended `last` after it began.
+    fn take(
+        &mut self,
+        id: TraceId,
+        ts_start: UnixMillis,
+        peer: SocketAddr,
+        last: Duration,
+        recorder: &Recorder,
+    ) -> Captured {
+        let memory = &recorder.memory;
+        Captured {
+            id,
+            ts_start,
+            ts_end: UnixMillis(ts_start.0 + last.as_millis() as i64),
+            peer,
+            upstream: recorder.upstream.clone(),
+            request_head: std::mem::take(&mut self.request_head),
+            answer: self.answer.take(),
+            request: std::mem::replace(&mut self.request, Side::new(memory)).captured(),
+            response: std::mem::replace(&mut self.response, Side::new(memory)).captured(),
+            request_trailers: std::mem::take(&mut self.request_trailers),
+            response_trailers: std::mem::take(&mut self.response_trailers),
+            end: self.end.unwrap_or(End::ClientGone),
+            ttfb_ms: self.ttfb_ms,
+            error: self.error.take(),
+            handed_over: Instant::now(),
+            in_flight: self.in_flight.take(),
         }
     }
 }
@@ -268,32 +309,17 @@ impl Side {
 /// The last part has let go: hand over, or drop and count.
 impl Drop for Capture {
     fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        if inner.in_flight.is_none() {
+            return;
+        }
         let recorder = &self.recorder;
         if recorder.intake.ended.len() >= recorder.max_waiting {
             recorder.counters.ledger.count_dropped(DropCause::WriterFull);
             return;
         }
-        let memory = &recorder.memory;
-        let inner = self.inner.get_mut();
         let last = if inner.end.is_some() { inner.last } else { self.started.elapsed() };
-        let captured = Captured {
-            id: self.id,
-            ts_start: self.ts_start,
-            ts_end: UnixMillis(self.ts_start.0 + last.as_millis() as i64),
-            peer: self.peer,
-            upstream: recorder.upstream.clone(),
-            request_head: std::mem::take(&mut inner.request_head),
-            answer: inner.answer.take(),
-            request: std::mem::replace(&mut inner.request, Side::new(memory)).captured(),
-            response: std::mem::replace(&mut inner.response, Side::new(memory)).captured(),
-            request_trailers: std::mem::take(&mut inner.request_trailers),
-            response_trailers: std::mem::take(&mut inner.response_trailers),
-            end: inner.end.unwrap_or(End::ClientGone),
-            ttfb_ms: inner.ttfb_ms,
-            error: inner.error.take(),
-            handed_over: Instant::now(),
-            _in_flight: self.in_flight.take(),
-        };
-        recorder.intake.ended.push(captured);
+        let captured = inner.take(self.id, self.ts_start, self.peer, last, recorder);
+        recorder.intake.ended.push(Content::Exchange(captured));
     }
 }

@@ -14,12 +14,12 @@ use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::answers::Refusal;
-use super::capture::{Capture, Direction};
+use super::capture::Capture;
 use super::client::{Client, Open};
 use super::hops::{self, Upgrade};
 use super::lane::Lane;
 use super::tap::{RequestBody, ResponseBody, Sent, Tapped};
-use super::upgrade;
+use super::upgrade::{self, Copying};
 use super::upstream::{Borrowed, Sending, Wants};
 
 /// An exchange that has begun. Dropped before it was answered, it tells its capture that the client left.
@@ -180,7 +180,7 @@ impl Under {
             let (mut parts, _) = answer.into_parts();
             hops::strip(&mut parts.headers, Upgrade::Tunnelled);
             upgrade::tunnel(
-                self.capture.clone(),
+                Copying::of(self.capture.as_ref(), &self.client, hops::is_websocket(&parts.headers)),
                 self.client.clone(),
                 self.open.clone(),
                 upstream,
@@ -321,12 +321,5 @@ impl Lane {
             self.recorder.counters.traces_dropped_capture_filter.increment();
         }
         !is_filtered
-    }
-}
-
-impl Capture {
-    /// A tunnel's bytes.
-    pub(crate) fn tunnelled(&self, direction: Direction, chunk: &[u8]) {
-        self.chunk(direction, chunk, std::time::Instant::now());
     }
 }

@@ -92,6 +92,11 @@ pub(crate) fn upgrade_of(fields: &HeaderMap) -> Upgrade {
     if is_asked { Upgrade::Tunnelled } else { Upgrade::None }
 }
 
+/// Whether an answer with status 101 switches to WebSocket (RFC 6455 §4.1).
+pub(crate) fn is_websocket(answer: &HeaderMap) -> bool {
+    answer.get(header::UPGRADE).is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +130,13 @@ mod tests {
         assert_eq!(upgrade_of(&map), Upgrade::Tunnelled);
         strip(&mut map, Upgrade::Tunnelled);
         assert_eq!(map.len(), 3);
+    }
+
+    #[test]
+    fn a_websocket_is_known_by_the_answer() {
+        assert!(is_websocket(&fields(&[("upgrade", "WebSocket")])));
+        assert!(!is_websocket(&fields(&[("upgrade", "h2c")])));
+        assert!(!is_websocket(&fields(&[])));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The [`listener`] accepts and deals connections to [`lane`]s; each has a [`connection`] actor. On a lane an
 //! [`exchange`] strips what belongs to one hop ([`hops`]), borrows an [`upstream`] connection and taps both
-//! bodies ([`tap`]) into its [`capture`], which hands over by itself when its last part has let go.
+//! bodies ([`tap`]) into its [`capture`], which hands over by itself when its last part has let go. After a 101 it is
+//! a tunnel ([`upgrade`]); what passes on a WebSocket goes to its reader by a [`socket_tap`].
 
 mod answers;
 mod capture;
@@ -13,6 +14,7 @@ mod heads;
 mod hops;
 mod lane;
 pub(crate) mod listener;
+mod socket_tap;
 mod tap;
 mod upgrade;
 mod upstream;

@@ -72,6 +72,18 @@ impl Share {
         true
     }
 
+    /// Makes the share one of `bytes`. What is there already is told, not asked for: the budget may be exceeded.
+    pub(crate) fn set(&mut self, bytes: u64) {
+        if bytes > self.bytes {
+            let more = bytes - self.bytes;
+            let used = self.memory.used.fetch_add(more, Ordering::Relaxed) + more;
+            self.memory.high_water.fetch_max(used, Ordering::Relaxed);
+        } else {
+            self.memory.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+
     /// Splits all of it off.
     pub(crate) fn split(&mut self) -> Share {
         Share { memory: self.memory.clone(), bytes: std::mem::take(&mut self.bytes) }
@@ -237,7 +249,7 @@ pub(crate) struct Captured {
     /// When it was handed over.
     pub(crate) handed_over: std::time::Instant,
     /// Counts it as in flight until it has an outcome.
-    pub(crate) _in_flight: Option<InFlight>,
+    pub(crate) in_flight: Option<InFlight>,
 }
 
 impl Captured {
@@ -313,6 +325,10 @@ mod tests {
         assert_eq!(memory.used(), 60);
         drop(moved);
         assert_eq!((memory.used(), memory.high_water()), (0, 60));
+        let mut told = Share::none(&memory);
+        told.set(150);
+        told.set(40);
+        assert_eq!((memory.used(), memory.high_water()), (40, 150));
     }
 
     #[test]

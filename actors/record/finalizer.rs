@@ -12,7 +12,7 @@ use api_log::ids::BucketId;
 use api_log::media;
 use api_log::plugin::path_patterns::PathPatterns;
 use api_log::store::layout::Layout;
-use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_raw};
+use api_log::trace::{FinalizeSettings, Finished};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
 
@@ -74,7 +74,7 @@ impl Shared {
             if trace.give_up() {
                 drop_one();
             }
-            self.held.release(trace.captured.id);
+            self.held.release(trace.content.id());
         }
         dropped
     }
@@ -113,7 +113,7 @@ impl Actor for Finalizer {
 impl Args {
     async fn run(&self) {
         let Args { trace, shared } = self;
-        let id = trace.captured.id;
+        let id = trace.content.id();
         // Who parses goes on to its line's room before the next may parse: lines that wait for the disk are
         // bounded by their bytes, however far a body was decoded. An error cannot be: nobody closes it.
         let parsing = shared.parsing.acquire().await;
@@ -134,21 +134,21 @@ impl Args {
         let Args { trace, shared } = self;
         let began = std::time::Instant::now();
         let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
-        shared.counters.timings.drain_ms.observe(began.saturating_duration_since(trace.captured.handed_over));
-        let exchange = trace.captured.exchange();
-        let path = exchange.target.split('?').next().unwrap_or_default();
-        if shared.path_filter.matches(path) {
-            return None;
-        }
-        #[cfg(test)]
-        crate::faults::strike(if is_first_try { "finalizer" } else { "finalizer.raw" });
+        shared.counters.timings.drain_ms.observe(began.saturating_duration_since(trace.content.handed_over()));
         let saves_media = shared.saves_media.load(Ordering::Relaxed);
-        let mut finished = if is_first_try {
-            finalize(&exchange, if saves_media { &shared.settings } else { &shared.settings_without_media })
-        } else {
-            shared.counters.recording.finalized_raw.increment();
-            finalize_raw(&exchange)
+        let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
+        let is_filtered = |path: &str| {
+            let is_filtered = shared.path_filter.matches(path);
+            #[cfg(test)]
+            if !is_filtered {
+                crate::faults::strike(if is_first_try { "finalizer" } else { "finalizer.raw" });
+            }
+            is_filtered
         };
+        let mut finished = trace.content.finalize(is_first_try.then_some(settings), is_filtered)?;
+        if !is_first_try {
+            shared.counters.recording.finalized_raw.increment();
+        }
         Arc::make_mut(&mut finished.row).media_count = finished.attachments.len() as u32;
         shared.counters.timings.parse_ms.observe(began.elapsed());
         let row = &finished.row;

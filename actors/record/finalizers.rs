@@ -103,7 +103,7 @@ impl Actor for Finalizers {
             // There is no news of how these ended; whatever they left behind, they failed at.
             for trace in state.args.shared.held.all() {
                 let how = Ending::Failed("it failed while the recorder ended".to_owned());
-                state.ended(&myself, trace.captured.id, how).await?;
+                state.ended(&myself, trace.content.id(), how).await?;
             }
             if !state.is_behind && state.running.is_empty() {
                 return Ok(());
@@ -140,8 +140,8 @@ impl State {
                 self.is_behind = true;
                 break;
             }
-            let Some(captured) = self.args.intake.ended.pop() else { break };
-            let trace = self.args.shared.held.hold(captured, self.args.health.begin());
+            let Some(content) = self.args.intake.ended.pop() else { break };
+            let trace = self.args.shared.held.hold(content, self.args.health.begin());
             #[cfg(test)]
             crate::faults::strike("finalizers.took");
             self.start(myself, trace).await?;
@@ -151,7 +151,7 @@ impl State {
     }
 
     async fn start(&mut self, myself: &ActorRef<Msg>, trace: Arc<HeldTrace>) -> Result<(), ActorProcessingErr> {
-        let id = trace.captured.id;
+        let id = trace.content.id();
         let shared = self.args.shared.clone();
         let args = || finalizer::Args { trace: trace.clone(), shared: shared.clone() };
         let start = async {

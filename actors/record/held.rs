@@ -6,17 +6,84 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
+use api_log::counters::InFlight;
 use api_log::ids::{BucketId, TraceId};
+use api_log::socket::SocketTrace;
+use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw, finalize_raw};
 use parking_lot::Mutex;
 
-use super::captured::Captured;
+use super::captured::{Captured, Share};
 use crate::kit::Pending;
+
+/// What a trace is made from.
+pub(crate) enum Content {
+    /// An exchange that has ended.
+    Exchange(Captured),
+    /// A piece of a socket.
+    Piece(CapturedPiece),
+}
+
+/// A piece of a socket as its reader gave it.
+pub(crate) struct CapturedPiece {
+    /// All that its line is made from.
+    pub(crate) trace: SocketTrace,
+    /// When it was handed over.
+    pub(crate) handed_over: Instant,
+    /// Its memory.
+    pub(crate) _share: Share,
+    /// Counts it as in flight until it has an outcome.
+    pub(crate) _in_flight: InFlight,
+}
+
+impl Content {
+    /// The identity of the trace.
+    pub(crate) fn id(&self) -> TraceId {
+        match self {
+            Content::Exchange(captured) => captured.id,
+            Content::Piece(piece) => piece.trace.id,
+        }
+    }
+
+    /// When it was handed over.
+    pub(crate) fn handed_over(&self) -> Instant {
+        match self {
+            Content::Exchange(captured) => captured.handed_over,
+            Content::Piece(piece) => piece.handed_over,
+        }
+    }
+
+    /// Its line and row, unless its path is `filtered`; without settings nothing in it is read. Spooled bytes are
+    /// read back here (blocking).
+    pub(crate) fn finalize(
+        &self,
+        settings: Option<&FinalizeSettings>,
+        filtered: impl FnOnce(&str) -> bool,
+    ) -> Option<Finished> {
+        let is_filtered = |target: &str| filtered(target.split('?').next().unwrap_or_default());
+        match self {
+            Content::Exchange(captured) => {
+                let exchange = captured.exchange();
+                if is_filtered(&exchange.target) {
+                    return None;
+                }
+                Some(settings.map_or_else(|| finalize_raw(&exchange), |settings| finalize(&exchange, settings)))
+            }
+            Content::Piece(CapturedPiece { trace, .. }) => {
+                if is_filtered(&trace.handshake.target) {
+                    return None;
+                }
+                Some(settings.map_or_else(|| finalize_piece_raw(trace), |settings| finalize_piece(trace, settings)))
+            }
+        }
+    }
+}
 
 /// A trace on its way to its file.
 pub(crate) struct HeldTrace {
     /// What was captured.
-    pub(crate) captured: Captured,
+    pub(crate) content: Content,
     /// How often its finalizer failed. The end of a finalizer that was lost with its owner is not its failure.
     pub(crate) failures: AtomicU32,
     state: AtomicU8,
@@ -71,10 +138,10 @@ pub(crate) struct Held(Mutex<HashMap<TraceId, Arc<HeldTrace>>>);
 
 impl Held {
     /// Takes a trace in.
-    pub(crate) fn hold(&self, captured: Captured, pending: Pending) -> Arc<HeldTrace> {
-        let id = captured.id;
+    pub(crate) fn hold(&self, content: Content, pending: Pending) -> Arc<HeldTrace> {
+        let id = content.id();
         let trace = Arc::new(HeldTrace {
-            captured,
+            content,
             failures: AtomicU32::new(0),
             state: AtomicU8::new(WAITING),
             bucket: OnceLock::new(),
@@ -97,7 +164,7 @@ impl Held {
     /// All of them, oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<HeldTrace>> {
         let mut all: Vec<_> = self.0.lock().values().cloned().collect();
-        all.sort_by_key(|it| it.captured.id);
+        all.sort_by_key(|it| it.content.id());
         all
     }
 

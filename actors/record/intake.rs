@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
-use super::captured::{Block, Captured, SpoolFile};
+use super::captured::{Block, SpoolFile};
+use super::held::Content;
+use super::open_socket::OpenSocket;
 
 /// How often a consumer looks though nobody woke it. A wake is lost if it comes when the consumer sleeps already and
 /// its address is not yet known, as happens right after a restart; those who push later would take it for awake.
@@ -85,10 +87,12 @@ impl<T> Queue<T> {
     }
 }
 
-/// The two queues between the lanes and the recording side.
+/// The queues between the lanes and the recording side.
 pub(crate) struct Intake {
-    /// Ended exchanges.
-    pub(crate) ended: Queue<Captured>,
+    /// Ended exchanges, and pieces of sockets.
+    pub(crate) ended: Queue<Content>,
+    /// Connections that were upgraded. What passes on them goes through a queue of their own.
+    pub(crate) sockets: Queue<Arc<OpenSocket>>,
     /// Blocks to move to disk.
     pub(crate) spills: Queue<SpillOrder>,
 }

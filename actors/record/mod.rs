@@ -4,6 +4,9 @@
 //! until its [`writer`] (one for each bucket, under [`writers`]) has appended the line; the writer offers the
 //! row to the [`index`], which reads back from the files whatever it missed. [`spool`] takes large captures
 //! out of memory meanwhile.
+//!
+//! An upgraded connection is an [`open_socket`] with a queue of its own; its [`socket`] actor (under [`sockets`])
+//! reads it ([`socket_reading`]) and hands each piece over as a trace like any other.
 
 mod captured;
 pub(crate) mod finalizer;
@@ -11,10 +14,19 @@ pub(crate) mod finalizers;
 mod held;
 pub(crate) mod index;
 mod intake;
+mod open_socket;
+mod socket;
+mod socket_reading;
+pub(crate) mod sockets;
 pub(crate) mod spool;
 mod writer;
 pub(crate) mod writers;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use captured::{Block, Captured, CapturedBody, Memory, Share, SpoolFile};
-pub(crate) use held::Held;
+pub(crate) use held::{Content, Held};
 pub(crate) use intake::{Intake, Queue, SpillOrder};
+pub(crate) use open_socket::{Batch, Ended as SocketEnded, News, OpenSocket, OpenSockets};
+pub(crate) use socket_reading::Shared as SocketShared;

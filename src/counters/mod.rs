@@ -172,6 +172,10 @@ pub struct Recording {
     pub torn_lines: Count,
     /// Writes that the disk refused.
     pub append_errors: Count,
+    /// Bytes of sockets that were not copied because the memory of all captures was used up.
+    pub socket_bytes_missed: Count,
+    /// Readers of sockets that failed; what they had read was recorded as cut.
+    pub socket_readers_failed: Count,
 }
 
 /// [`Recording`] as it stood.
@@ -184,6 +188,8 @@ pub struct RecordingSnapshot {
     pub finalized_raw: u64,
     pub torn_lines: u64,
     pub append_errors: u64,
+    pub socket_bytes_missed: u64,
+    pub socket_readers_failed: u64,
 }
 
 impl Recording {
@@ -196,6 +202,8 @@ impl Recording {
             finalized_raw: self.finalized_raw.get(),
             torn_lines: self.torn_lines.get(),
             append_errors: self.append_errors.get(),
+            socket_bytes_missed: self.socket_bytes_missed.get(),
+            socket_readers_failed: self.socket_readers_failed.get(),
         }
     }
 }

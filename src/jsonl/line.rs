@@ -19,6 +19,7 @@ use crate::trace::Row;
 use crate::trace::derive::{Facts, Payload, body_json, derive};
 use crate::trace::view::{Answer, EventView, TraceView};
 use crate::wire::json;
+use crate::wire::websocket::Side;
 use fields::{Fields, FieldsList};
 
 /// A line that cannot be read as a trace.
@@ -70,9 +71,9 @@ struct Line<'l> {
     #[serde(default)]
     ttfb_ms: Option<u64>,
     #[serde(borrow)]
-    req: Side<'l>,
+    req: Half<'l>,
     #[serde(borrow)]
-    resp: Side<'l>,
+    resp: Half<'l>,
     #[serde(default)]
     disconnected: bool,
     #[serde(default)]
@@ -83,8 +84,9 @@ struct Line<'l> {
     tags: Vec<String>,
 }
 
+/// What one side of the trace says.
 #[derive(Deserialize)]
-struct Side<'l> {
+struct Half<'l> {
     #[serde(default)]
     headers: Fields,
     #[serde(default)]
@@ -109,15 +111,23 @@ struct Event<'l> {
     data: Option<&'l RawValue>,
     #[serde(default)]
     t_delta_ms: Option<u64>,
+    /// Who sent it, on a socket.
+    #[serde(borrow, default)]
+    dir: Option<Cow<'l, str>>,
 }
 
 impl<'l> Event<'l> {
     fn payload(&self) -> Payload<'l> {
         self.data.map_or(Payload::None, |raw| Payload::of(raw.get()))
     }
+
+    /// Whether it belongs to the answer: all but what the client of a socket sent.
+    fn is_answer(&self) -> bool {
+        self.dir.as_deref() != Some(Side::Client.name())
+    }
 }
 
-impl Side<'_> {
+impl Half<'_> {
     /// The exact sequence if the line has it.
     fn take_headers(&mut self) -> Headers {
         let flat = std::mem::take(&mut self.headers);
@@ -141,7 +151,9 @@ impl Line<'_> {
         let is_streamed = elements.is_some() || self.resp.events.is_some() || self.resp.stream_done.is_some();
         let (names, payloads): (Vec<&str>, Vec<Payload<'_>>) = match (&elements, &self.resp.events) {
             (Some(array), _) => array.elements.iter().map(|it| ("", Payload::of(it.text))).unzip(),
-            (None, Some(events)) => events.iter().map(|it| (&*it.event, it.payload())).unzip(),
+            (None, Some(events)) => {
+                events.iter().filter(|it| it.is_answer()).map(|it| (&*it.event, it.payload())).unzip()
+            }
             (None, None) => Default::default(),
         };
         let events: Vec<EventView<'_>> =
@@ -169,7 +181,7 @@ impl Line<'_> {
         // Earlier lines don't say how the exchange ended, only that it did not end well.
         let unnamed = if self.disconnected { End::UpstreamGone } else { End::Complete };
         let key = self.key_hash.as_deref().and_then(|text| text.parse().ok());
-        let first_event = self.resp.events.as_ref().and_then(|events| events.first());
+        let first_event = self.resp.events.as_ref().and_then(|events| events.iter().find(|it| it.is_answer()));
         Ok(Facts {
             id: self.id.parse().map_err(|error| BadLine(format!("id: {error}: {:?}", self.id)))?,
             ts_start: time("ts_start", &self.ts_start)?,

@@ -67,6 +67,12 @@ impl SocketEvent {
         Some(EventView { name: "", data })
     }
 
+    /// Whether all of its content is here.
+    pub fn is_whole(&self) -> bool {
+        let is_unkept = matches!(&self.data, SocketData::Binary(bytes) if bytes.is_empty()) && self.length > 0;
+        self.damage.is_none() && !is_unkept
+    }
+
     /// Bytes that it holds.
     pub fn held_bytes(&self) -> usize {
         EVENT_BYTES + self.data.held_bytes()

@@ -6,11 +6,13 @@
 
 mod envelope;
 mod event;
+mod piece;
 mod record;
 mod split;
 mod turn;
 
 pub use event::{SocketData, SocketEvent};
+pub use piece::{Piece, SocketEnd, SocketTrace, Unread};
 pub use record::{PartLimits, Sent, SocketPart, SocketRecorder};
 pub use split::{Routed, TurnLimits, TurnSplitter};
 pub use turn::{Origin, Turn, TurnEnd};
@@ -27,15 +29,6 @@ pub struct SocketLimits {
     pub turns: TurnLimits,
     /// Of parts.
     pub parts: PartLimits,
-}
-
-/// Something to be recorded now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// A turn that ended.
-    Turn(Box<Turn>),
-    /// A part that was sealed. On a socket with turns: what belongs to none of them.
-    Part(Box<SocketPart>),
 }
 
 /// Reads both directions of a socket.
@@ -71,6 +64,24 @@ pub struct SocketSummary {
     pub parts: u32,
     /// The first close that a side sent.
     pub close: Option<SocketEvent>,
+}
+
+impl SocketSummary {
+    /// What a side sent.
+    pub fn counts(&self, side: Side) -> Counts {
+        match side {
+            Side::Client => self.client,
+            Side::Server => self.server,
+        }
+    }
+
+    /// Why a side could no longer be read, if so.
+    pub fn violation(&self, side: Side) -> Option<Violation> {
+        match side {
+            Side::Client => self.client_violation,
+            Side::Server => self.server_violation,
+        }
+    }
 }
 
 impl SocketReader {
@@ -122,7 +133,9 @@ impl SocketReader {
         }
         self.take_routed(out);
         let mut parts = self.recorder.sealed_parts();
-        let is_nothing_left = self.recorder.is_empty() && self.turns_ended > 0;
+        // What could not be read has nobody else to tell of it.
+        let was_all_read = [&self.client, &self.server].iter().all(|it| it.counts().is_all_read());
+        let is_nothing_left = self.recorder.is_empty() && self.turns_ended > 0 && was_all_read;
         if !is_nothing_left {
             parts += 1;
             out.push(Piece::Part(Box::new(self.recorder.finish(at_us))));
@@ -144,6 +157,11 @@ impl SocketReader {
             + self.server.held_bytes()
             + self.turns.as_ref().map_or(0, TurnSplitter::held_bytes)
             + self.recorder.held_bytes()
+    }
+
+    /// How many pieces there would be if the socket ended now, not counting an empty last part.
+    pub fn open_pieces(&self) -> usize {
+        self.open_turns() + usize::from(!self.recorder.is_empty())
     }
 
     /// How many turns are open.

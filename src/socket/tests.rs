@@ -45,7 +45,7 @@ impl Socket {
     fn turns(&self) -> Vec<&Turn> {
         let turns = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Turn(turn) => Some(&**turn),
-            Piece::Part(_) => None,
+            Piece::Part(_) | Piece::Unread(_) => None,
         });
         turns.collect()
     }
@@ -59,7 +59,7 @@ impl Socket {
     fn parts(&self) -> Vec<&SocketPart> {
         let parts = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Part(part) => Some(&**part),
-            Piece::Turn(_) => None,
+            Piece::Turn(_) | Piece::Unread(_) => None,
         });
         parts.collect()
     }

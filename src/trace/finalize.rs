@@ -117,6 +117,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
         write::bool_member(&mut line, "stream_done", stream_done);
     }
     tail(&mut line, exchange, row.disconnected);
+    line.push('}');
     if row.end != exchange.end {
         line.replace_range(end_name, row.end.name());
     }
@@ -125,6 +126,11 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
 
 /// The line and row of an exchange of which a parser died: bodies as they came, nothing of them read.
 pub fn finalize_raw(exchange: &Exchange) -> Finished {
+    raw(exchange, |_| ())
+}
+
+/// As [`finalize_raw`], with more members behind the others.
+pub(super) fn raw(exchange: &Exchange, more: impl FnOnce(&mut String)) -> Finished {
     // Anything that reads what came from outside may be what died; each part falls back on its own.
     let key = catch_unwind(AssertUnwindSafe(|| client::key_hash(&exchange.request_headers, &exchange.target)))
         .unwrap_or(KeyHash::NONE);
@@ -151,6 +157,8 @@ pub fn finalize_raw(exchange: &Exchange) -> Finished {
         }
     }
     tail(&mut line, exchange, exchange.end.is_disconnected());
+    more(&mut line);
+    line.push('}');
     let row = catch_unwind(AssertUnwindSafe(|| {
         let request_headers = as_written(&exchange.request_headers);
         let response_headers = as_written(&exchange.response_headers);
@@ -170,7 +178,13 @@ pub fn finalize_raw(exchange: &Exchange) -> Finished {
 }
 
 /// Members up to the request; where the name of the end stands.
-fn head(line: &mut String, exchange: &Exchange, client: &str, key: KeyHash, protocol: Protocol) -> Range<usize> {
+pub(super) fn head(
+    line: &mut String,
+    exchange: &Exchange,
+    client: &str,
+    key: KeyHash,
+    protocol: Protocol,
+) -> Range<usize> {
     line.push_str("{\"id\":");
     let id = exchange.id.to_string();
     crate::wire::json::write_string(line, &id);
@@ -196,8 +210,8 @@ fn head(line: &mut String, exchange: &Exchange, client: &str, key: KeyHash, prot
 /// The line's format number (`v`).
 const LINE_FORMAT: u32 = 1;
 
-/// The response's end and the members behind it.
-fn tail(line: &mut String, exchange: &Exchange, disconnected: bool) {
+/// The response's end and the members behind it. Whoever calls closes the line.
+pub(super) fn tail(line: &mut String, exchange: &Exchange, disconnected: bool) {
     trailers(line, &exchange.response_trailers);
     line.push('}');
     write::bool_member(line, "disconnected", disconnected);
@@ -206,10 +220,9 @@ fn tail(line: &mut String, exchange: &Exchange, disconnected: bool) {
     if let Some(error) = &exchange.error {
         write::string_member(line, "error", error);
     }
-    line.push('}');
 }
 
-fn trailers(line: &mut String, trailers: &Headers) {
+pub(super) fn trailers(line: &mut String, trailers: &Headers) {
     if !trailers.is_empty() {
         line.push(',');
         write::fields(line, "trailers", "trailers_list", trailers);
@@ -217,7 +230,7 @@ fn trailers(line: &mut String, trailers: &Headers) {
 }
 
 /// A body that is neither JSON nor events; how many parse errors it tells.
-fn other_body(line: &mut String, form: &Form<'_>) -> u32 {
+pub(super) fn other_body(line: &mut String, form: &Form<'_>) -> u32 {
     match form {
         Form::Empty => {
             write::member(line, "body");
@@ -232,7 +245,7 @@ fn other_body(line: &mut String, form: &Form<'_>) -> u32 {
     }
 }
 
-fn facts(exchange: &Exchange, client: String, key: KeyHash) -> Facts {
+pub(super) fn facts(exchange: &Exchange, client: String, key: KeyHash) -> Facts {
     Facts {
         id: exchange.id,
         ts_start: exchange.ts_start,
@@ -254,7 +267,7 @@ fn facts(exchange: &Exchange, client: String, key: KeyHash) -> Facts {
     }
 }
 
-fn bare_row(exchange: &Exchange, key: KeyHash, protocol: Protocol) -> Row {
+pub(super) fn bare_row(exchange: &Exchange, key: KeyHash, protocol: Protocol) -> Row {
     Row {
         id: exchange.id,
         ts_start: exchange.ts_start,
@@ -290,7 +303,7 @@ fn bare_row(exchange: &Exchange, key: KeyHash, protocol: Protocol) -> Row {
 }
 
 /// The headers as a reader of the line finds them: values that are not UTF-8 have become text there.
-fn as_written(headers: &Headers) -> Cow<'_, Headers> {
+pub(super) fn as_written(headers: &Headers) -> Cow<'_, Headers> {
     if headers.iter().all(|(_, value)| std::str::from_utf8(value).is_ok()) {
         return Cow::Borrowed(headers);
     }

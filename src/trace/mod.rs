@@ -9,7 +9,9 @@ mod body;
 pub(crate) mod derive;
 mod finalize;
 mod row;
+mod socket;
 mod write;
 
 pub use finalize::{FinalizeSettings, Finished, finalize, finalize_raw};
 pub use row::{Row, Usage};
+pub use socket::{finalize_piece, finalize_piece_raw};

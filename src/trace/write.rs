@@ -46,10 +46,7 @@ pub(super) fn plain_member(out: &mut String, name: &str, value: impl std::fmt::D
 /// Appends `"name":{` and what both sides begin with: headers, size and digest of the wire's bytes, and which
 /// codings the body beside them is without.
 pub(super) fn side(out: &mut String, name: &str, headers: &Headers, recording: &Recording, undone: &[Coding]) {
-    member(out, name);
-    out.push('{');
-    fields(out, "headers", "headers_list", headers);
-    number_member(out, "bytes", recording.wire_bytes);
+    open_side(out, name, headers, recording.wire_bytes);
     // Of a part it would be the digest of something that never passed.
     if !recording.is_cut {
         member(out, "sha256");
@@ -59,6 +56,14 @@ pub(super) fn side(out: &mut String, name: &str, headers: &Headers, recording: &
         member(out, "content_decoded");
         list(out, undone, |out, coding| json::write_string(out, coding.name()));
     }
+}
+
+/// Appends `"name":{`, the headers and the size on the wire: all that the sides of a socket's trace begin with.
+pub(super) fn open_side(out: &mut String, name: &str, headers: &Headers, wire_bytes: u64) {
+    member(out, name);
+    out.push('{');
+    fields(out, "headers", "headers_list", headers);
+    number_member(out, "bytes", wire_bytes);
 }
 
 /// Appends header fields as an object, repeated ones joined, and only then their exact sequence as well.

@@ -125,6 +125,13 @@ impl Body {
     }
 }
 
+impl Counts {
+    /// Whether all that passed was in the copy and could be read.
+    pub fn is_all_read(&self) -> bool {
+        self.missed_bytes == 0 && self.unread_bytes == 0
+    }
+}
+
 impl FrameReader {
     /// A reader of what `sender` sends. `deflate` is what the server granted.
     pub fn new(sender: Side, deflate: Option<Deflate>, limits: Limits) -> FrameReader {

@@ -1,0 +1,102 @@
+//! Copies what passes through a WebSocket's tunnel, for its reader on the recording side.
+//!
+//! Nothing is parsed here, nothing waits, and what passes is not delayed: bytes gather in a batch that is handed
+//! over when it is full, a moment after its first byte, and at the end.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api_log::exchange::End;
+use api_log::wire::websocket::Side;
+use tokio::sync::Notify;
+
+use super::capture::{Direction, Recorder};
+use super::client::Client;
+use crate::record::{Batch, News, OpenSocket, SocketEnded};
+
+/// How long bytes gather.
+const GATHER: Duration = Duration::from_millis(25);
+
+/// The tap of one tunnel. Dropped, it tells the socket's end, however that came about.
+pub(crate) struct SocketTap {
+    recorder: Arc<Recorder>,
+    socket: Arc<OpenSocket>,
+    client: Arc<Client>,
+    batch: RefCell<Batch>,
+    /// A batch has begun.
+    begun: Notify,
+    end: Cell<Option<End>>,
+    left: Cell<Option<Side>>,
+}
+
+impl SocketTap {
+    /// Opens the socket on the recording side.
+    pub(crate) fn open(recorder: Arc<Recorder>, socket: Arc<OpenSocket>, client: Arc<Client>) -> SocketTap {
+        recorder.intake.sockets.push(socket.clone());
+        let batch = RefCell::new(Batch::new(&recorder.memory));
+        SocketTap { recorder, socket, client, batch, begun: Notify::new(), end: Cell::new(None), left: Cell::new(None) }
+    }
+
+    /// Copies a chunk that passes `now`.
+    pub(crate) fn passed(&self, direction: Direction, chunk: &[u8], now: Instant) {
+        let mut batch = self.batch.borrow_mut();
+        if batch.is_empty() {
+            self.begun.notify_one();
+        }
+        batch.push(side(direction), chunk, self.at_us(now));
+        if batch.is_full() {
+            drop(batch);
+            self.hand_over();
+        }
+    }
+
+    /// This direction has ended in order.
+    pub(crate) fn closed(&self, direction: Direction) {
+        if self.left.get().is_none() {
+            self.left.set(Some(side(direction)));
+        }
+    }
+
+    /// Tells how the tunnel ended.
+    pub(crate) fn ended(&self, end: End) {
+        self.end.set(Some(end));
+    }
+
+    /// Hands each batch over once it has gathered; never done.
+    pub(crate) async fn keep_handing_over(&self) -> Infallible {
+        loop {
+            self.begun.notified().await;
+            tokio::time::sleep(GATHER).await;
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&self) {
+        let batch = self.batch.replace(Batch::new(&self.recorder.memory));
+        if !batch.is_empty() {
+            self.socket.news.push(News::Passed(batch));
+        }
+    }
+
+    fn at_us(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.socket.started).as_micros() as u64
+    }
+}
+
+impl Drop for SocketTap {
+    fn drop(&mut self) {
+        self.hand_over();
+        let end = self.client.ending().or(self.end.get()).unwrap_or(End::ClientGone);
+        let ended = SocketEnded { end, left: self.left.get(), at_us: self.at_us(Instant::now()) };
+        self.socket.news.push(News::Ended(ended));
+    }
+}
+
+fn side(direction: Direction) -> Side {
+    match direction {
+        Direction::Request => Side::Client,
+        Direction::Response => Side::Server,
+    }
+}
