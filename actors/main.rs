@@ -13,6 +13,8 @@ mod proxy;
 mod record;
 mod sockets;
 mod system;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

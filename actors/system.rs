@@ -6,24 +6,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use api_log::config::{Config, ListenAddress};
-use api_log::counters::Counters;
+use api_log::counters::{Counters, DropCause};
 use api_log::ids::TraceIds;
-use api_log::socket::{PartLimits, SocketLimits};
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
+use api_log::store::overrides::Overrides;
 use api_log::store::token::{self, TokenError};
 use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
 use hyper::header::HeaderValue;
 use rustls::pki_types::ServerName;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Semaphore;
 
 use crate::api;
-use crate::kit::{Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs};
+use crate::kit::{
+    Budget, Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs, WatchdogMsg,
+};
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Limits, Order, Recorder, Settings, Target};
 use crate::record::finalizer::Shared;
+use crate::record::writers::OpenFiles;
 use crate::record::{
     Held, Intake, Memory, OpenSockets, Queue, SocketShared, finalizers, index, sockets as upgraded, spool, writers,
 };
@@ -33,12 +37,14 @@ use crate::sockets;
 const RECORDING_THREADS: usize = 2;
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
 const MOST_WAITING: usize = 65_536;
-/// A part of a socket is sealed when it holds so much.
-const PART_BYTES: usize = 4 << 20;
-/// And so long after its first event: a crash of the process loses no more than that of a socket.
-const PART_AGE: Duration = Duration::from_secs(60);
-/// How long the parts behind the listener may take to finish when the recorder ends.
-const DRAIN_GRACE: Duration = Duration::from_secs(20);
+/// How long the parts behind the listener may take to finish when the recorder ends. Tests wait for its end.
+const DRAIN_GRACE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 20 });
+/// What they may take beyond that, to count what they could not finish.
+const COUNT_GRACE: Duration = Duration::from_secs(5);
+/// What connections may take to end once they are cut.
+const CUT_GRACE: Duration = Duration::from_secs(2);
+/// How often to look whether the last connection has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Why the recorder does not start.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +101,10 @@ pub(crate) enum SystemError {
 /// A running recorder.
 pub(crate) struct System {
     root: Root,
+    front: Arc<Front>,
     lanes: Arc<Vec<LaneHandle>>,
+    intake: Arc<Intake>,
+    shared: Arc<Shared>,
     recording: Runtime,
     grace: Duration,
     /// Where clients connect.
@@ -119,6 +128,7 @@ pub(crate) struct Slots {
     pub(crate) upgraded: Slot<upgraded::Msg>,
     pub(crate) api: Slot<api::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
+    pub(crate) watchdog: Slot<WatchdogMsg>,
 }
 
 impl System {
@@ -154,6 +164,7 @@ impl System {
         });
         let door = index::Door::new(slots.index.clone(), registry.child("index"));
         registry.show("index rows", door.room());
+        let overridden = saves_attachments_override(&layout);
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
@@ -165,8 +176,10 @@ impl System {
             index: door.clone(),
             settings_without_media: FinalizeSettings { extracts_media: false, ..settings.clone() },
             settings,
-            saves_media: AtomicBool::new(config.media.save_attachments),
+            saves_media: AtomicBool::new(overridden.unwrap_or(config.media.save_attachments)),
             path_filter: config.plugins.path_filter.clone(),
+            parsing: Semaphore::new(RECORDING_THREADS),
+            lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
             layout: layout.clone(),
             slow_trace: config.timeouts.slow_trace,
@@ -177,7 +190,7 @@ impl System {
             memory: memory.clone(),
             counters: counters.clone(),
             ids: ids.clone(),
-            limits: socket_limits(config.storage.max_body_bytes),
+            limits: SocketShared::limits(config.storage.max_body_bytes),
             max_waiting: MOST_WAITING,
         });
         let recorder = Arc::new(Recorder {
@@ -192,6 +205,7 @@ impl System {
             upstream: config.proxy.upstream.text.clone(),
         });
         let lanes = Arc::new(start_lanes(config, recorder)?);
+        registry.show("finished lines", &shared.lines);
         let front = Arc::new(Front {
             socket: proxy_socket,
             lanes: lanes.clone(),
@@ -212,6 +226,7 @@ impl System {
                 intake: intake.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
+                media_is_overridden: overridden.is_some(),
             })),
         };
         let parts = Parts {
@@ -219,10 +234,10 @@ impl System {
             registry,
             counters: counters.clone(),
             layout,
-            intake,
-            shared,
+            intake: intake.clone(),
+            shared: shared.clone(),
             sockets,
-            front,
+            front: front.clone(),
             api,
             door,
             most: config.storage.writer_chan_size,
@@ -231,7 +246,10 @@ impl System {
         let root = Root::start(parts.table(recording.handle())).await?;
         Ok(System {
             root,
+            front,
             lanes,
+            intake,
+            shared,
             recording,
             grace: config.shutdown.grace,
             proxy_address,
@@ -250,12 +268,21 @@ impl System {
     /// Ends in order: listeners, exchanges under way, captures, lines, rows. Whatever is not done at the end of
     /// the grace is cut, and recorded as such.
     pub(crate) async fn drain(self) -> bool {
-        let System { root, lanes, recording, grace, .. } = self;
+        let System { root, front, lanes, intake, shared, counters, recording, grace, .. } = self;
+        // By their lanes, for a crash of the listener leaves connections without an actor; and before anything that
+        // takes in what they captured.
+        front.close();
+        lanes.iter().for_each(|lane| lane.order(Order::Drain));
+        if !is_quiet_within(&front, grace).await {
+            tracing::warn!(connections = front.open(), "connections did not end in time; they are cut");
+            lanes.iter().for_each(|lane| lane.order(Order::Cut));
+            is_quiet_within(&front, CUT_GRACE).await;
+        }
+        drop(front);
         let drained = root.drain(grace + 3 * DRAIN_GRACE).await;
         if let Err(error) = &drained {
             tracing::error!("{error}");
         }
-        // Connections without an actor have heard of nothing yet.
         lanes.iter().for_each(|lane| lane.order(Order::Cut));
         let ended = tokio::task::spawn_blocking(move || {
             if let Some(lanes) = Arc::into_inner(lanes) {
@@ -263,7 +290,12 @@ impl System {
             }
             recording.shutdown_timeout(Duration::from_secs(1));
         });
-        ended.await.is_ok() && drained.is_ok()
+        let has_ended = ended.await.is_ok();
+        let unwritten = shared.give_up_the_rest(&intake);
+        if unwritten > 0 {
+            tracing::error!(unwritten, "nobody was left to write these traces");
+        }
+        has_ended && drained.is_ok() && counters.ledger.dropped(DropCause::Shutdown) == 0
     }
 }
 
@@ -300,6 +332,7 @@ impl Parts {
             let args = writers::Args {
                 layout,
                 leases: Leases::default(),
+                open_files: OpenFiles::default(),
                 index: door,
                 counters: counters.clone(),
                 nursery: registry.nursery("writers"),
@@ -348,22 +381,23 @@ impl Parts {
                 period: Duration::from_secs(5),
                 patience: Duration::from_secs(60),
             };
-            Child::actor("watchdog", &Slot::new(), move || (Watchdog, args.clone()))
+            Child::actor("watchdog", &slots.watchdog, move || (Watchdog, args.clone()))
         };
         Plan {
             patience: Patience {
-                restarts: 20,
+                // These many fit into the time, delays included: what fails on and on does end the patience.
+                restarts: 30,
                 within: Duration::from_secs(60),
                 first_delay: Duration::from_millis(10),
-                longest_delay: Duration::from_secs(5),
+                longest_delay: Duration::from_secs(1),
             },
             registry,
             children: vec![
                 index.on(recording.clone()).with_grace(DRAIN_GRACE),
-                writers.on(recording.clone()).with_grace(DRAIN_GRACE),
+                writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 spool.on(recording.clone()),
-                finalizers.on(recording.clone()).with_grace(DRAIN_GRACE),
-                sockets.on(recording.clone()).with_grace(DRAIN_GRACE),
+                finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
+                sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
                 watchdog,
@@ -372,14 +406,15 @@ impl Parts {
     }
 }
 
-/// What a socket's reader may hold: of messages and turns no more than of a body.
-fn socket_limits(max_body_bytes: u64) -> SocketLimits {
-    let mut limits = SocketLimits::default();
-    let most = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
-    limits.messages.message_bytes = limits.messages.message_bytes.min(most);
-    limits.turns.turn_bytes = limits.turns.turn_bytes.min(most);
-    limits.parts = PartLimits { part_bytes: PART_BYTES, part_us: PART_AGE.as_micros() as u64, ..limits.parts };
-    limits
+/// Waits until no client is connected; `false` if that takes longer.
+async fn is_quiet_within(front: &Front, within: Duration) -> bool {
+    let quiet = async {
+        while front.open() > 0 {
+            // The lanes tell nobody; the recorder ends only once.
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(within, quiet).await.is_ok()
 }
 
 /// A queue whose push wakes the actor in `slot`.
@@ -437,6 +472,17 @@ fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Vec<LaneHandl
 
 fn bind(key: &'static str, address: &ListenAddress) -> Result<TcpListener, StartError> {
     sockets::bind(address).map_err(|source| StartError::Listen { key, address: address.to_string(), source })
+}
+
+/// What an earlier run was told at run time. A malformed file overrides nothing, and is told.
+fn saves_attachments_override(layout: &Layout) -> Option<bool> {
+    match Overrides::read(&layout.overrides()) {
+        Ok(overrides) => overrides.save_attachments(),
+        Err(error) => {
+            tracing::error!(%error, "the overrides are not in force");
+            None
+        }
+    }
 }
 
 fn tell_about_token(layout: &Layout, token: &token::Token) {

@@ -143,6 +143,35 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Appends the string that begins here as [`unescape`] does; the cursor goes behind it.
+    pub(crate) fn unescape_string(&mut self, out: &mut Vec<u8>) {
+        let bytes = self.text.as_bytes();
+        self.at += 1;
+        while let Some(rest) = bytes.get(self.at..) {
+            let Some(step) = memchr::memchr2(b'"', b'\\', rest) else {
+                out.extend_from_slice(rest);
+                self.at = bytes.len();
+                return;
+            };
+            out.extend_from_slice(&rest[..step]);
+            self.at += step + 1;
+            if rest[step] == b'"' {
+                return;
+            }
+            self.at += push_escaped(&rest[step + 1..], out);
+        }
+    }
+
+    /// Where the cursor is, for [`Cursor::since`].
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The text from an earlier position to here.
+    pub(crate) fn since(&self, position: usize) -> Json<'a> {
+        Json(self.text.get(position..self.at.min(self.text.len())).unwrap_or_default())
+    }
+
     /// The value that begins here; the cursor goes behind it. `None` where none begins.
     pub(crate) fn value(&mut self) -> Option<Json<'a>> {
         let end = end_of_value(self.text.as_bytes(), self.at);
@@ -203,33 +232,39 @@ pub(crate) fn unescape(inner: &str, out: &mut Vec<u8>) {
     let mut rest = inner.as_bytes();
     while let Some(at) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
-        let escaped = rest.get(at + 1).copied();
-        rest = rest.get(at + 2..).unwrap_or_default();
-        match escaped {
-            Some(b'b') => out.push(0x08),
-            Some(b'f') => out.push(0x0c),
-            Some(b'n') => out.push(b'\n'),
-            Some(b'r') => out.push(b'\r'),
-            Some(b't') => out.push(b'\t'),
-            Some(b'u') => {
-                let unit = hex_unit(rest);
-                rest = rest.get(4..).unwrap_or_default();
-                let low = match (unit, rest) {
-                    (0xd800..=0xdbff, [b'\\', b'u', digits @ ..]) => hex_unit(digits),
-                    _ => 0,
-                };
-                if (0xdc00..=0xdfff).contains(&low) {
-                    rest = rest.get(6..).unwrap_or_default();
-                    push_code_point(0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00), out);
-                } else {
-                    push_code_point(unit, out);
-                }
-            }
-            Some(other) => out.push(other),
-            None => {}
-        }
+        rest = &rest[at + 1..];
+        rest = rest.get(push_escaped(rest, out)..).unwrap_or_default();
     }
     out.extend_from_slice(rest);
+}
+
+/// Appends the character of the escape whose backslash stands before `rest`; gives the escape's length.
+fn push_escaped(rest: &[u8], out: &mut Vec<u8>) -> usize {
+    let character = match rest.first() {
+        Some(b'b') => 0x08,
+        Some(b'f') => 0x0c,
+        Some(b'n') => b'\n',
+        Some(b'r') => b'\r',
+        Some(b't') => b'\t',
+        Some(b'u') => {
+            let digits = rest.get(1..).unwrap_or_default();
+            let unit = hex_unit(digits);
+            let low = match (unit, digits.get(4..)) {
+                (0xd800..=0xdbff, Some([b'\\', b'u', low @ ..])) => hex_unit(low),
+                _ => 0,
+            };
+            if (0xdc00..=0xdfff).contains(&low) {
+                push_code_point(0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00), out);
+                return 11;
+            }
+            push_code_point(unit, out);
+            return 5;
+        }
+        Some(other) => *other,
+        None => return 0,
+    };
+    out.push(character);
+    1
 }
 
 /// The number that four hex digits give (0xfffd where they are missing).

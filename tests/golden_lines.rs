@@ -70,7 +70,7 @@ fn check(finished: &Finished) {
     let text = std::str::from_utf8(&finished.line).expect("a line is text");
     assert!(!text.contains(['\n', '\r']), "{text}");
     serde_json::from_str::<serde_json::Value>(text).expect("a line is JSON");
-    assert_eq!(read_row(&finished.line).expect("a line reads back"), finished.row, "{text}");
+    assert_eq!(read_row(&finished.line).expect("a line reads back"), *finished.row, "{text}");
 }
 
 fn line(exchange: &Exchange) -> String {

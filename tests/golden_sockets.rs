@@ -102,7 +102,7 @@ fn check(finished: &Finished) {
     assert!(!text.contains(['\n', '\r']), "{text}");
     // Half a surrogate pair is JSON too (RFC 8259 §8.2), though no value can be made of it.
     serde_json::from_str::<serde::de::IgnoredAny>(text).expect("a line is JSON");
-    assert_eq!(read_row(&finished.line).expect("a line reads back"), finished.row, "{text}");
+    assert_eq!(read_row(&finished.line).expect("a line reads back"), *finished.row, "{text}");
 }
 
 macro_rules! golden {

@@ -1,6 +1,7 @@
 //! What a caller is told when something is wrong: always `{"error": code, "message": sentence, …}`.
 
 use axum::Json;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
@@ -62,6 +63,18 @@ impl Problem {
             "server_panic",
             "the recorder failed to answer; its log says why",
         )
+    }
+}
+
+/// A body that could not be had.
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Problem {
+        let detail = rejection.body_text();
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+            _ => "bad_body",
+        };
+        Problem::new(rejection.status(), code, format!("the body cannot be taken: {detail}")).with("detail", detail)
     }
 }
 

@@ -5,6 +5,7 @@
 //! for the index writer, and none makes it wait.
 
 mod auth;
+mod config;
 mod errors;
 mod health;
 mod params;
@@ -14,6 +15,7 @@ mod server;
 mod traces;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use api_log::counters::Counters;
@@ -32,6 +34,10 @@ pub(crate) struct State {
     parts: Parts,
     readers: readers::Readers,
     started: Instant,
+    /// Held while `runtime_overrides.json` is rewritten.
+    overrides: tokio::sync::Mutex<()>,
+    /// `media.save_attachments` was set at run time, now or in an earlier run.
+    media_is_overridden: AtomicBool,
 }
 
 /// What the API shows of the rest of the recorder: counters and probes, never an actor's mailbox.
@@ -44,11 +50,18 @@ pub(crate) struct Parts {
     pub(crate) intake: Arc<Intake>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) front: Arc<Front>,
+    pub(crate) media_is_overridden: bool,
 }
 
 impl State {
     /// For one process's life.
     pub(crate) fn new(parts: Parts) -> State {
-        State { readers: readers::Readers::new(parts.layout.index()), parts, started: Instant::now() }
+        State {
+            readers: readers::Readers::new(parts.layout.index()),
+            started: Instant::now(),
+            overrides: tokio::sync::Mutex::default(),
+            media_is_overridden: AtomicBool::new(parts.media_is_overridden),
+            parts,
+        }
     }
 }

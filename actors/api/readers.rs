@@ -1,7 +1,9 @@
 //! Read-only connections to the index, each with a thread of its own.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use api_log::index::schema::{self, OpenError};
 use parking_lot::Mutex;
@@ -9,13 +11,27 @@ use tokio_rusqlite::Connection;
 
 /// Queries at once.
 const CONNECTIONS: usize = 4;
+/// How long a query waits for an index that cannot be opened.
+const OPEN_PATIENCE: Duration = Duration::from_secs(3);
+/// Pause between two tries to open it.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// A few connections, opened when first needed and again after an error.
 pub(crate) struct Readers {
     path: PathBuf,
-    connections: [Mutex<Option<Connection>>; CONNECTIONS],
+    connections: [Mutex<Option<Reader>>; CONNECTIONS],
     next: AtomicUsize,
 }
+
+/// A connection, and the file it reads.
+#[derive(Clone)]
+struct Reader {
+    connection: Connection,
+    file: FileId,
+}
+
+/// Device and inode of a file: another one under the same name is told by them.
+type FileId = (u64, u64);
 
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -43,23 +59,73 @@ impl Readers {
         query: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
         let slot = &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS];
-        let open = slot.lock().clone();
-        let connection = match open {
-            Some(connection) => connection,
+        // An index that was found damaged is set aside under its readers, and a new one stands in its place.
+        let open = slot.lock().clone().filter(|open| file_id(&self.path).is_none_or(|it| it == open.file));
+        let Reader { connection, .. } = match open {
+            Some(open) => open,
             None => {
-                let path = self.path.clone();
-                let opened = tokio::task::spawn_blocking(move || schema::open_reader(&path));
-                let connection = Connection::from(opened.await.map_err(|_| ReadError::Closed)??);
-                slot.lock().insert(connection).clone()
+                let opened = self.open().await?;
+                slot.lock().insert(opened).clone()
             }
         };
         connection.call(query).await.map_err(|error| {
-            // The file may have been replaced under the connection: the next query opens anew.
+            // Whatever is wrong with it, the next query opens anew.
             *slot.lock() = None;
             match error {
                 tokio_rusqlite::Error::Error(error) => ReadError::Query(error),
                 _ => ReadError::Closed,
             }
         })
+    }
+
+    /// Opens a connection. The index is made after the listeners are open, and anew when it was found damaged: who
+    /// asks meanwhile waits for it.
+    async fn open(&self) -> Result<Reader, ReadError> {
+        let deadline = Instant::now() + OPEN_PATIENCE;
+        loop {
+            let path = self.path.clone();
+            // Looked at first: if the file is replaced in between, the next query opens again.
+            let file = file_id(&path);
+            let opened = tokio::task::spawn_blocking(move || schema::open_reader(&path)).await;
+            match opened.map_err(|_| ReadError::Closed)? {
+                Ok(connection) => {
+                    let connection = Connection::from(connection);
+                    return Ok(Reader { connection, file: file.unwrap_or_default() });
+                }
+                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(_) => tokio::time::sleep(OPEN_PAUSE).await,
+            }
+        }
+    }
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use api_log::ids::UnixMillis;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_replaced_index_is_read_in_place_of_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.sqlite");
+        let readers = Readers::new(path.clone());
+        for round in 1..4 {
+            let writer = schema::open_writer(&path).unwrap();
+            writer.execute("INSERT INTO words (text) VALUES (?1)", [round.to_string()]).unwrap();
+            // Each connection is asked more than once.
+            for _ in 0..2 * CONNECTIONS {
+                let query = |index: &mut rusqlite::Connection| {
+                    index.query_row("SELECT group_concat(text) FROM words", [], |row| row.get::<_, String>(0))
+                };
+                assert_eq!(readers.read(query).await.unwrap(), round.to_string());
+            }
+            drop(writer);
+            schema::set_aside(&path, UnixMillis(round)).unwrap();
+        }
     }
 }

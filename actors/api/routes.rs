@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, get};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, health, traces};
+use super::{State, auth, config, health, traces};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -23,7 +23,14 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 pub(crate) fn router(state: Arc<State>) -> Router {
     let protected = Router::new()
         .route("/api/traces", reads(traces::list, &state))
-        .route("/api/traces/{id}", reads(traces::detail, &state));
+        .route("/api/traces/{id}", reads(traces::detail, &state))
+        .route(
+            "/api/config/media",
+            get(config::media)
+                .put(config::set_media)
+                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
+                .fallback(|| wrong_method("GET, HEAD, PUT")),
+        );
     Router::new()
         .route("/", open(health::root))
         .route("/healthz", open(health::healthz))

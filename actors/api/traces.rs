@@ -6,6 +6,7 @@ use api_log::ids::TraceId;
 use api_log::index::filter::ListParams;
 use api_log::index::query::{self, TraceRow};
 use api_log::jsonl::read::{self, ReadError as LineError};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -34,7 +35,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
 /// `GET /api/traces/{id}`.
 pub(crate) async fn detail(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     #[derive(Serialize)]
@@ -44,6 +45,8 @@ pub(crate) async fn detail(
     }
     Params::of(query.as_deref()).expect_none()?;
     let no_trace = || Problem::not_found("no trace has this id");
+    // What is no text is no id either.
+    let Path(id) = id.map_err(|_| no_trace())?;
     let id: TraceId = id.parse().map_err(|_| no_trace())?;
     let row = api.readers.read(move |index| query::get(index, id)).await?.ok_or_else(no_trace)?;
     let place = row.place().ok_or_else(|| Problem::server_error(&"a row names no segment"))?;

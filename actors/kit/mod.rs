@@ -9,14 +9,14 @@
 //! | [`Nursery`] | short-lived children under an actor: bounded, counted, never started again |
 //! | [`Slot`] | an address that outlives restarts |
 //! | [`Budget`], [`Permit`] | the bound that ractor's mailboxes lack |
-//! | [`beside`] | a task that lives and dies with its actor |
+//! | [`beside()`] | a task that lives and dies with its actor |
 //! | [`Registry`], [`ChildHealth`] | what can be read of all this without asking an actor |
 //! | [`Watchdog`] | kills what hangs |
 //!
 //! Facts about ractor 0.16 that this stands on: a mailbox is unbounded and is lost with its actor; `drain` goes
 //! behind the queued messages while `stop` overtakes them; `post_stop` runs after these two only; a parent that ends
-//! kills the children it left; a kill takes effect where the actor next awaits; a failed start is an error to
-//! whoever spawned and never an event.
+//! kills the children it left, and one that drains or stops can be given no new ones; a kill takes effect where the
+//! actor next awaits; a failed start is an error to whoever spawned and never an event.
 
 mod beside;
 mod budget;

@@ -69,7 +69,7 @@ pub(super) struct Sample {
     pub(super) waiting: u64,
 }
 
-/// One child in a [`Report`].
+/// One child in a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ChildReport {
     /// Its name.

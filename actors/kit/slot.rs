@@ -50,6 +50,14 @@ impl<M: Message> Slot<M> {
         self.0.send_replace(Some(actor));
     }
 
+    /// Kills who is here.
+    #[cfg(test)]
+    pub(crate) fn kill(&self) {
+        if let Some(actor) = self.0.borrow().as_ref() {
+            actor.kill();
+        }
+    }
+
     /// Sends without waiting.
     ///
     /// # Errors

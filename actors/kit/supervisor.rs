@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use tracing::{error, info, warn};
 
 use super::ending::{Drained, drain_or_kill, panic_text};
 use super::{Child, ChildHealth, ChildState, Ending, Registry, Restart};
+
+/// How often to look, while a child drains, whether those it needs are there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The actor over a table of children.
 #[derive(Default)]
@@ -91,6 +95,38 @@ struct Row {
     running: Option<ActorCell>,
 }
 
+/// Has the children that are started during a drain: ractor links none to an actor that is ending.
+struct Caretaker;
+
+impl Actor for Caretaker {
+    type Msg = ();
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    /// Stays whatever becomes of them: the drain looks after them itself.
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        _: SupervisionEvent,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+/// Ends an actor, and with it what it has left, wherever the drain ends.
+struct KilledOnDrop(ActorCell);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
 impl Default for Patience {
     /// Five restarts within a minute, 100 ms apart and then doubling up to 10 s.
     fn default() -> Patience {
@@ -111,7 +147,7 @@ impl Actor for Supervisor {
     async fn pre_start(&self, myself: ActorRef<StartAgain>, plan: Plan) -> Result<State, ActorProcessingErr> {
         let mut state = State::new(plan);
         for row in 0..state.rows.len() {
-            if let Err(reason) = state.rows[row].start(&myself).await {
+            if let Err(reason) = state.rows[row].start(&myself.get_cell()).await {
                 let child = state.rows[row].child.name.clone();
                 state.drain().await;
                 state.rows[row].health.enter(ChildState::Failed);
@@ -132,7 +168,7 @@ impl Actor for Supervisor {
         }
         state.rows[row].health.starts_again();
         // Ractor sends no event for a failed start.
-        match state.rows[row].start(&myself).await {
+        match state.rows[row].start(&myself.get_cell()).await {
             Ok(()) => Ok(()),
             Err(reason) => self.ended(&myself, state, row, Ending::Failed(reason)).await,
         }
@@ -168,7 +204,13 @@ impl Supervisor {
         ending: Ending,
     ) -> Result<(), ActorProcessingErr> {
         let failed = state.rows[row].ended(&ending);
-        if !state.rows[row].is_wanted_again(&ending) || is_ending(myself) {
+        let is_wanted = state.rows[row].is_wanted_again(&ending);
+        if is_wanted && is_ending(myself) {
+            // The drain, which is next, starts it once more.
+            state.rows[row].health.enter(ChildState::BackingOff);
+            return Ok(());
+        }
+        if !is_wanted {
             state.rows[row].health.enter(if failed.is_some() { ChildState::Failed } else { ChildState::Stopped });
             return Ok(());
         }
@@ -214,17 +256,40 @@ impl State {
 
     /// Lets every child finish what it has been sent, the last row first.
     async fn drain(&mut self) {
-        for row in self.rows.iter_mut().rev() {
-            row.drain().await;
+        let caretaker = match Caretaker::spawn(None, Caretaker, ()).await {
+            Ok((caretaker, _)) => caretaker,
+            Err(error) => {
+                // Its start does nothing that can fail. Without it nobody is started again; the rest is drained.
+                error!(%error, "no caretaker for the drain");
+                for row in self.rows.iter_mut().rev() {
+                    row.drain().await;
+                }
+                return;
+            }
+        };
+        let caretaker = KilledOnDrop(caretaker.get_cell());
+        for row in &mut self.rows {
+            row.revive(&caretaker.0).await;
+        }
+        for at in (0..self.rows.len()).rev() {
+            let (above, rest) = self.rows.split_at_mut(at);
+            let Some(row) = rest.first_mut() else { continue };
+            let mut drained = pin!(row.drain());
+            // Events wait meanwhile, and a row that drains needs those above it: they are looked after from here.
+            while timeout(LOOK_EVERY, drained.as_mut()).await.is_err() {
+                for row in above.iter_mut() {
+                    row.revive(&caretaker.0).await;
+                }
+            }
         }
     }
 }
 
 impl Row {
     /// Starts the child, within its time. Neither a hang nor a panic in its start harms the supervisor.
-    async fn start(&mut self, supervisor: &ActorRef<StartAgain>) -> Result<(), String> {
+    async fn start(&mut self, supervisor: &ActorCell) -> Result<(), String> {
         self.health.enter(ChildState::Starting);
-        let start = async { (self.child.start)(supervisor.get_cell()).await };
+        let start = async { (self.child.start)(supervisor.clone()).await };
         let started = match timeout(self.child.start_within, AssertUnwindSafe(start).catch_unwind()).await {
             Ok(Ok(Ok(cell))) => Ok(cell),
             Ok(Ok(Err(error))) => Err(error.to_string()),
@@ -264,6 +329,24 @@ impl Row {
             Restart::Always => true,
             Restart::OnFailure => matches!(ending, Ending::Failed(_)),
             Restart::Never => false,
+        }
+    }
+
+    /// Starts a child that is needed for the drain and is not there: it rests between two starts, or has failed since.
+    /// What it owns comes to its end in its `post_stop`.
+    async fn revive(&mut self, supervisor: &ActorCell) {
+        let has_failed = self.running.as_ref().is_some_and(|it| it.get_status() == ActorStatus::Stopped)
+            && self.child.restart == Restart::Always;
+        if has_failed {
+            self.running = None;
+            self.health.failed("it ended while the system drained");
+        }
+        if has_failed || self.health.report().state == ChildState::BackingOff {
+            self.health.starts_again();
+            if let Err(reason) = self.start(supervisor).await {
+                warn!(child = &*self.child.name, %reason, "child could not be started for the drain");
+                self.health.enter(ChildState::Failed);
+            }
         }
     }
 

@@ -84,6 +84,8 @@ impl WatchdogState {
     }
 
     pub(super) fn look(&mut self, now: Instant) {
+        #[cfg(test)]
+        crate::faults::strike("watchdog");
         let mut before = mem::take(&mut self.seen);
         for health in self.args.registry.watched() {
             match health.sample() {

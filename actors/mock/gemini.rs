@@ -69,33 +69,37 @@ fn embeddings(asked: &Value) -> Value {
     json!({"embeddings": vectors.collect::<Vec<_>>()})
 }
 
+/// A member by its name in camel case, or by the same in snake case: protobuf's JSON mapping allows
+/// both, and clients use both.
+fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
+    if let Some(member) = value.get(name) {
+        return member;
+    }
+    let snake: String = name
+        .chars()
+        .flat_map(|letter| letter.is_ascii_uppercase().then_some('_').into_iter().chain([letter.to_ascii_lowercase()]))
+        .collect();
+    &value[snake]
+}
+
 fn read_question(model: String, asked: &Value) -> Question {
-    let declarations = list_at(asked, "tools").iter().flat_map(|tool| list_at(tool, "functionDeclarations"));
-    let tool = |function: &Value| {
-        let name = function["name"].as_str()?.to_owned();
-        let schema = function.get("parametersJsonSchema").unwrap_or(&function["parameters"]);
-        Some(Tool { name, schema: schema.clone() })
-    };
-    let calling = &asked["toolConfig"]["functionCallingConfig"];
+    let settings = member(asked, "generationConfig");
     let mut question = Question {
         model,
-        tools: declarations.filter_map(tool).collect(),
-        tool_choice: match text_at(calling, "mode") {
-            "NONE" => ToolChoice::Never,
-            "ANY" => ToolChoice::Always,
-            _ => ToolChoice::Auto,
-        },
-        max_tokens: asked["generationConfig"]["maxOutputTokens"].as_u64(),
-        thinks: asked["generationConfig"]["thinkingConfig"].is_object(),
+        tools: list_at(asked, "tools").iter().flat_map(read_tools).collect(),
+        tool_choice: read_tool_choice(member(member(asked, "toolConfig"), "functionCallingConfig")),
+        max_tokens: member(settings, "maxOutputTokens").as_u64(),
+        thinks: member(settings, "thinkingConfig").is_object(),
         ..Question::default()
     };
-    if asked["systemInstruction"].is_object() {
-        let (text, media) = read_parts(&asked["systemInstruction"]);
+    let instruction = member(asked, "systemInstruction");
+    if instruction.is_object() {
+        let (text, media) = read_parts(instruction);
         question.hear(Speaker::Instructions, text, media);
     }
     for content in list_at(asked, "contents") {
         let (text, media) = read_parts(content);
-        let has_result = list_at(content, "parts").iter().any(|part| part.get("functionResponse").is_some());
+        let has_result = list_at(content, "parts").iter().any(|part| member(part, "functionResponse").is_object());
         let speaker = match text_at(content, "role") {
             "model" => Speaker::Assistant,
             _ if has_result => Speaker::Tool,
@@ -106,16 +110,35 @@ fn read_question(model: String, asked: &Value) -> Question {
     question
 }
 
+fn read_tools(tool: &Value) -> Vec<Tool> {
+    let functions = member(tool, "functionDeclarations").as_array().into_iter().flatten();
+    let read = |function: &Value| {
+        let name = function["name"].as_str()?.to_owned();
+        let schema = Some(member(function, "parametersJsonSchema")).filter(|schema| schema.is_object());
+        Some(Tool { name, schema: schema.unwrap_or(&function["parameters"]).clone() })
+    };
+    functions.filter_map(read).collect()
+}
+
+fn read_tool_choice(calling: &Value) -> ToolChoice {
+    match text_at(calling, "mode") {
+        "NONE" => ToolChoice::Never,
+        "ANY" => ToolChoice::Always,
+        _ => ToolChoice::Auto,
+    }
+}
+
 /// Text and number of media of one content.
 fn read_parts(content: &Value) -> (String, usize) {
     let mut texts = Vec::new();
     let mut media = 0;
     for part in list_at(content, "parts") {
+        let response = member(part, "functionResponse");
         if let Some(text) = part["text"].as_str() {
             texts.push(text.to_owned());
-        } else if let Some(response) = part.get("functionResponse") {
+        } else if response.is_object() {
             texts.push(response["response"].to_string());
-        } else if part.get("inlineData").or(part.get("fileData")).is_some() {
+        } else if ["inlineData", "fileData"].iter().any(|name| member(part, name).is_object()) {
             media += 1;
         }
     }
@@ -211,5 +234,24 @@ impl Elements<'_> {
             terminator: vec![Bytes::from_static(b"]")],
             error: format!(",\r\n{}]", self.error()).into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_a_member_are_read() {
+        let snake = json!({
+            "tools": [{"function_declarations": [{"name": "get_weather", "parameters_json_schema": {"type": "object"}}]}],
+            "generation_config": {"max_output_tokens": 3, "thinking_config": {}},
+            "system_instruction": {"parts": [{"text": "be kind"}]},
+            "contents": [{"role": "user", "parts": [{"inline_data": {}}, {"text": "hi"}]}]});
+        let question = read_question("m".into(), &snake);
+        assert_eq!(question.tools[0].schema, json!({"type": "object"}));
+        assert_eq!((question.max_tokens, question.thinks), (Some(3), true));
+        assert_eq!(question.last_said(), (Speaker::User, "hi", 1));
+        assert_eq!(question.messages.len(), 2);
     }
 }

@@ -74,4 +74,4 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use server::{Options, start};
+pub(crate) use server::{Mock, Options, start};

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::coding::{Coding, Encoder};
-use super::server::Mock;
-use super::{Options, start};
+
+use super::{Mock, Options, start};
 
 async fn mock() -> Mock {
     start(&"127.0.0.1:0".parse().unwrap(), Options::default()).await.unwrap()

@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     AmbiguousFraming,
     /// A target that is no path (an authority, or unparsable with the upstream's prefix).
     BadTarget,
+    /// The client's body broke off or is no body (RFC 9112 §7.1).
+    BadBody,
     /// The upstream cannot be reached.
     Unreachable,
     /// The upstream closed before its answer.
@@ -32,6 +34,7 @@ impl Refusal {
             Refusal::Connect => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Refusal::AmbiguousFraming => (StatusCode::BAD_REQUEST, "ambiguous_framing"),
             Refusal::BadTarget => (StatusCode::BAD_REQUEST, "bad_target"),
+            Refusal::BadBody => (StatusCode::BAD_REQUEST, "bad_body"),
             Refusal::Unreachable => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
             Refusal::Closed => (StatusCode::BAD_GATEWAY, "upstream_closed"),
             Refusal::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
@@ -52,11 +55,13 @@ impl Refusal {
         *answer.status_mut() = status;
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {
-            Refusal::AmbiguousFraming => {
+            Refusal::AmbiguousFraming | Refusal::BadBody => {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Refusal::TooManyConnections => {
                 answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                // One that stayed would take the place that it was told there is not.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
         }

@@ -290,7 +290,7 @@ impl Side {
         if self.in_memory > recorder.spill_bytes || recorder.memory.is_tight() {
             self.in_memory = 0;
             let file = self.spool.get_or_insert_with(|| SpoolFile::new(path())).clone();
-            recorder.intake.spills.push(SpillOrder { block, file });
+            recorder.intake.spills.push(SpillOrder { block: Arc::downgrade(&block), file });
         }
     }
 

@@ -1,5 +1,6 @@
 //! A client's connection as its exchanges see it: activity, the head being read, why it is ended.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) struct Client {
     /// Milliseconds since `accepted` of the last byte in either direction.
     active_ms: AtomicU64,
     open: AtomicU32,
+    answers: AtomicU32,
     served: AtomicU32,
     ending: AtomicU8,
     /// Tells tunnels, which have left the connection's task, that it is to be cut.
@@ -30,7 +32,10 @@ pub(crate) struct Client {
 }
 
 /// An exchange under way on a connection; counted until dropped.
-pub(crate) struct Open(Arc<Client>);
+pub(crate) struct Open {
+    client: Arc<Client>,
+    is_answered: Cell<bool>,
+}
 
 impl Client {
     /// A connection that has just been accepted.
@@ -41,6 +46,7 @@ impl Client {
             accepted: Instant::now(),
             active_ms: AtomicU64::new(0),
             open: AtomicU32::new(0),
+            answers: AtomicU32::new(0),
             served: AtomicU32::new(0),
             ending: AtomicU8::new(0),
             cut: Notify::new(),
@@ -58,7 +64,7 @@ impl Client {
         self.touch(Instant::now());
         self.open.fetch_add(1, Ordering::Relaxed);
         self.served.fetch_add(1, Ordering::Relaxed);
-        Rc::new(Open(self.clone()))
+        Rc::new(Open { client: self.clone(), is_answered: Cell::new(false) })
     }
 
     /// What is read next belongs to a request head.
@@ -106,8 +112,10 @@ impl Client {
         let active = self.accepted + Duration::from_millis(self.active_ms.load(Ordering::Relaxed));
         let quiet = now.saturating_duration_since(active);
         if self.open.load(Ordering::Relaxed) > 0 {
+            // A gateway may think as long as it likes; the limit is for answers that have begun.
+            let is_answering = self.answers.load(Ordering::Relaxed) > 0;
             return match limits.stream_idle {
-                Some(limit) if quiet >= limit => Verdict::StreamIsIdle,
+                Some(limit) if is_answering && quiet >= limit => Verdict::StreamIsIdle,
                 _ => Verdict::Fine,
             };
         }
@@ -121,11 +129,23 @@ impl Client {
     }
 }
 
+impl Open {
+    /// The head of its answer has come.
+    pub(crate) fn answered(&self) {
+        if !self.is_answered.replace(true) {
+            self.client.answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.touch(Instant::now());
-        if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.quiet.notify_waiters();
+        self.client.touch(Instant::now());
+        if self.is_answered.get() {
+            self.client.answers.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.client.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.client.quiet.notify_waiters();
         }
     }
 }
@@ -137,7 +157,7 @@ pub(crate) struct Limits {
     pub(crate) read_header: Duration,
     /// Between exchanges.
     pub(crate) idle: Duration,
-    /// Within an exchange, in both directions.
+    /// Within an exchange whose answer has begun, in both directions.
     pub(crate) stream_idle: Option<Duration>,
 }
 
@@ -180,6 +200,8 @@ mod tests {
         assert_eq!(client.verdict(&LIMITS, at(10)), Verdict::HeadIsLate);
         let open = client.open();
         client.touch(at(50));
+        assert_eq!(client.verdict(&LIMITS, at(5000)), Verdict::Fine, "nothing has been answered yet");
+        open.answered();
         assert_eq!(client.verdict(&LIMITS, at(649)), Verdict::Fine);
         assert_eq!(client.verdict(&LIMITS, at(650)), Verdict::StreamIsIdle);
         drop(open);

@@ -37,7 +37,11 @@ impl Actor for Connection {
     type State = Args;
     type Arguments = Args;
 
-    async fn pre_start(&self, _: ActorRef<Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
+    async fn pre_start(&self, _myself: ActorRef<Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
+        #[cfg(test)]
+        if crate::faults::is_due("connection") {
+            _myself.cast(Msg::Panic)?;
+        }
         Ok(args)
     }
 

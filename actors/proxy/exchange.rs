@@ -1,12 +1,16 @@
 //! One exchange: a request on its way to the upstream and the answer on its way back.
 
+use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_log::exchange::End;
 use hyper::body::{Body, Incoming};
+use hyper::ext::ReasonPhrase;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::answers::Refusal;
@@ -16,7 +20,7 @@ use super::hops::{self, Upgrade};
 use super::lane::Lane;
 use super::tap::{RequestBody, ResponseBody, Sent, Tapped};
 use super::upgrade::{self, Copying};
-use super::upstream::{Borrowed, Sending};
+use super::upstream::{Borrowed, Sending, Wants};
 
 /// An exchange that has begun. Dropped before it was answered, it tells its capture that the client left.
 struct Under {
@@ -24,15 +28,26 @@ struct Under {
     client: Arc<Client>,
     capture: Option<Arc<Capture>>,
     open: Rc<Open>,
+    /// The answer's body or a tunnel tells the end from now on.
+    is_answered: Cell<bool>,
 }
 
-/// Forwards a request and answers with what the upstream says, or with the reason why it cannot.
-pub(crate) async fn forward(lane: Rc<Lane>, client: Arc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+/// Forwards a request and answers with what the upstream says, or with the reason why it cannot. On a
+/// connection too many the reason is that.
+pub(crate) async fn forward(
+    lane: Rc<Lane>,
+    client: Arc<Client>,
+    request: Request<Incoming>,
+    is_one_too_many: bool,
+) -> Response<ResponseBody> {
     let open = client.open();
     let head = request_head(&client, &request);
-    let refusal = refuse(&request, &head);
+    let refusal = match is_one_too_many {
+        true => Some((Refusal::TooManyConnections, "too many client connections")),
+        false => refuse(&request, &head),
+    };
     let capture = lane.captures(&request).then(|| Capture::begin(&lane.recorder, client.peer, head));
-    let under = Under { lane, client, capture, open };
+    let under = Under { lane, client, capture, open, is_answered: Cell::new(false) };
     match refusal {
         Some((refusal, message)) => under.refuse(refusal, End::Rejected, message),
         None => under.forward(request).await,
@@ -41,9 +56,9 @@ pub(crate) async fn forward(lane: Rc<Lane>, client: Arc<Client>, request: Reques
 
 impl Drop for Under {
     fn drop(&mut self) {
+        // An end told already stands.
         if let Some(capture) = &self.capture
-            // Somebody else still holds it if the exchange goes on; an end told already stands.
-            && Rc::strong_count(&self.open) == 1
+            && !self.is_answered.get()
         {
             capture.ended(self.client.ending().unwrap_or(End::ClientGone));
         }
@@ -59,25 +74,28 @@ impl Under {
         let Some(target) = self.lane.settings.target(&parts.uri) else {
             return self.refuse(Refusal::BadTarget, End::Rejected, "the request target is not a path");
         };
-        let mut upstream = match self.lane.pool.borrow().await {
+        let wants = if upgrade == Upgrade::Tunnelled { Wants::Http1 } else { Wants::Any };
+        let mut upstream = match self.lane.pool.borrow(wants).await {
             Ok(upstream) => upstream,
             Err(error) => return self.unreachable(Refusal::Unreachable, &error.to_string()),
         };
-        let (body, sent) = RequestBody::new(body, self.capture.clone(), self.client.clone());
+        let (body, mut sent) = self.tapped(body);
         let outgoing = self.outgoing(&upstream, &parts, &target, body);
-        let mut sending = self.send(&mut upstream, outgoing).await;
+        let mut sending = self.send(&mut upstream, outgoing, &sent).await;
         if upstream.is_reused
             && matches!(sending, Some(Sending::Failed(_)))
+            && !upstream.has_begun_to_answer()
             && let Some(body) = sent.untouched()
         {
             // The pooled connection had been closed; nothing of this request's body is lost yet.
-            upstream = match self.lane.pool.borrow_new().await {
+            upstream = match self.lane.pool.borrow_new(wants).await {
                 Ok(upstream) => upstream,
                 Err(error) => return self.unreachable(Refusal::Unreachable, &error.to_string()),
             };
-            let (body, _) = RequestBody::new(body, self.capture.clone(), self.client.clone());
+            let (body, sent_again) = self.tapped(body);
+            sent = sent_again;
             let outgoing = self.outgoing(&upstream, &parts, &target, body);
-            sending = self.send(&mut upstream, outgoing).await;
+            sending = self.send(&mut upstream, outgoing, &sent).await;
         }
         match sending {
             Some(Sending::Answer(answer, head)) => self.answer(*answer, head, upstream, on_client),
@@ -86,11 +104,22 @@ impl Under {
         }
     }
 
-    /// Sends and waits for the head of the answer; `None` if that takes longer than it may.
-    async fn send(&self, upstream: &mut Borrowed, request: Request<RequestBody>) -> Option<Sending> {
-        match self.lane.settings.response_header {
-            None => Some(upstream.send(request).await),
-            Some(limit) => tokio::time::timeout(limit, upstream.send(request)).await.ok(),
+    fn tapped(&self, body: Incoming) -> (RequestBody, Sent) {
+        RequestBody::new(body, self.capture.clone(), self.client.clone(), self.open.clone())
+    }
+
+    /// Sends and waits for the head of the answer; `None` if that takes longer than it may once the whole
+    /// request has been sent.
+    async fn send(&self, upstream: &mut Borrowed, request: Request<RequestBody>, sent: &Sent) -> Option<Sending> {
+        let Some(limit) = self.lane.settings.response_header else { return Some(upstream.send(request).await) };
+        let mut sending = pin!(upstream.send(request));
+        loop {
+            let waited = sent.ended().map_or(Duration::ZERO, |ended| ended.elapsed());
+            match tokio::time::timeout(limit.saturating_sub(waited), sending.as_mut()).await {
+                Ok(sending) => return Some(sending),
+                Err(_) if sent.ended().is_some_and(|ended| ended.elapsed() >= limit) => return None,
+                Err(_) => {}
+            }
         }
     }
 
@@ -107,15 +136,20 @@ impl Under {
         *request.method_mut() = parts.method.clone();
         *request.extensions_mut() = parts.extensions.clone();
         *request.headers_mut() = parts.headers.clone();
+        let host = settings.preserve_host.then(|| client_host(parts)).flatten();
         let uri = if upstream.is_http2() {
             *request.version_mut() = Version::HTTP_2;
             request.headers_mut().remove(HOST);
-            Uri::builder().scheme("https").authority(settings.authority.clone()).path_and_query(target.clone()).build()
+            let authority = host.and_then(|it| Authority::try_from(it.as_bytes()).ok());
+            let authority = authority.unwrap_or_else(|| settings.authority.clone());
+            Uri::builder().scheme("https").authority(authority).path_and_query(target.clone()).build()
         } else {
             *request.version_mut() = Version::HTTP_11;
-            if !(settings.preserve_host && request.headers().contains_key(HOST)) {
-                request.headers_mut().insert(HOST, settings.host.clone());
+            // hyper takes a request of some methods for one without a body unless it is told otherwise.
+            if request.body().size_hint().exact().is_none() {
+                request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
+            request.headers_mut().insert(HOST, host.unwrap_or_else(|| settings.host.clone()));
             Uri::builder().path_and_query(target.clone()).build()
         };
         // Both parts are valid by their types; the default, `/`, is never reached.
@@ -130,11 +164,14 @@ impl Under {
         upstream: Borrowed,
         on_client: Option<hyper::upgrade::OnUpgrade>,
     ) -> Response<ResponseBody> {
+        let odd_reason = head.as_deref().and_then(|head| odd_reason(&answer, head));
         if let Some(capture) = &self.capture {
             let head = head.unwrap_or_else(|| written_head("HTTP/2", &answer.status(), answer.headers()));
             capture.answered(answer.status().as_u16(), head);
         }
         self.client.touch(std::time::Instant::now());
+        self.open.answered();
+        self.is_answered.set(true);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(on_client) = on_client else {
                 return self.unreachable(Refusal::Closed, "the upstream switched protocols unasked");
@@ -153,6 +190,9 @@ impl Under {
             return Response::from_parts(parts, ResponseBody::Own(None));
         }
         let (mut parts, body) = answer.into_parts();
+        if let Some(reason) = odd_reason {
+            parts.extensions.insert(reason);
+        }
         hops::strip(&mut parts.headers, Upgrade::None);
         // The recorder speaks to the client in the client's version; hyper writes it.
         parts.version = Version::HTTP_11;
@@ -166,7 +206,7 @@ impl Under {
             if let Some(capture) = &self.capture {
                 capture.failed(self.client.ending().unwrap_or(End::ClientGone), &reason);
             }
-            return Refusal::Closed.answer("the client's request broke off");
+            return Refusal::BadBody.answer("the request's body broke off or is malformed");
         }
         self.unreachable(Refusal::Closed, &format!("the upstream closed before its answer: {reason}"))
     }
@@ -193,11 +233,27 @@ fn request_head(client: &Client, request: &Request<Incoming>) -> Vec<u8> {
         } else {
             &[request.method().as_str().as_bytes(), b" ", path.as_bytes()]
         };
-        if let Some(head) = client.heads.take(start, !request.body().is_end_stream()) {
+        if let Some(head) = client.heads.take(start, request.body().size_hint().exact()) {
             return head;
         }
     }
     written_head(&format!("{} {path}", request.method()), "HTTP", request.headers())
+}
+
+/// Whom the client asked: its `Host`, in HTTP/2 mostly `:authority`.
+fn client_host(parts: &hyper::http::request::Parts) -> Option<HeaderValue> {
+    let host = parts.headers.get(HOST).cloned();
+    host.or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok())
+}
+
+/// The reason phrase as it was read, where hyper makes nothing of it: it drops one with bytes beyond ASCII.
+fn odd_reason(answer: &Response<Incoming>, head: &[u8]) -> Option<ReasonPhrase> {
+    if !answer.extensions().get::<ReasonPhrase>()?.as_bytes().is_empty() {
+        return None;
+    }
+    let line = head.split(|&byte| byte == b'\n').next()?;
+    let reason = line.splitn(3, |&byte| byte == b' ').nth(2)?;
+    ReasonPhrase::try_from(reason.trim_ascii_end()).ok()
 }
 
 fn written_head(start: &str, rest: &(impl std::fmt::Display + ?Sized), fields: &HeaderMap) -> Vec<u8> {
@@ -231,13 +287,13 @@ pub(crate) struct Settings {
     /// The upstream's authority, as `Host`.
     pub(crate) host: HeaderValue,
     /// The same for HTTP/2.
-    pub(crate) authority: hyper::http::uri::Authority,
+    pub(crate) authority: Authority,
     /// Put in front of every path; empty or beginning with `/` and not ending with it.
     pub(crate) prefix: String,
     /// Pass the client's own `Host`.
     pub(crate) preserve_host: bool,
     /// Longest wait for an answer's head.
-    pub(crate) response_header: Option<std::time::Duration>,
+    pub(crate) response_header: Option<Duration>,
 }
 
 impl Settings {

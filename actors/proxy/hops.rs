@@ -22,10 +22,15 @@ fn is_of_one_hop(name: &str, upgrade: Upgrade) -> bool {
 }
 
 /// Removes from a message what belongs to the hop it came by. What is left keeps its order.
+///
+/// A length beside a transfer coding says nothing about the body and would be believed on the next hop
+/// (RFC 9112 §6.3): it goes too.
 pub(crate) fn strip(fields: &mut HeaderMap, upgrade: Upgrade) {
     let named = named_by_connection(fields);
+    let is_coded = fields.contains_key(header::TRANSFER_ENCODING);
     let is_due = |name: &HeaderName, value: &HeaderValue| {
         is_of_one_hop(name.as_str(), upgrade)
+            || (is_coded && name == header::CONTENT_LENGTH)
             || (name == header::TE && !is_trailers(value.as_bytes()))
             || (upgrade == Upgrade::None && named.iter().any(|it| it == name))
     };

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpStream};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,6 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::answers::Refusal;
 use super::capture::Recorder;
 use super::client::{Client, Limits, Verdict};
 use super::exchange::{self, Settings};
@@ -29,6 +28,9 @@ use super::upstream::{LocalExecutor, MAX_FIELDS, Pool, Target};
 
 /// How often a lane closes upstream connections that have been idle for too long.
 const PRUNE_EVERY: Duration = Duration::from_millis(500);
+
+/// Longest wait for the parts of an exchange that has been cut. They let go as soon as they run.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,27 +241,22 @@ impl Lane {
             let (lane, client) = (self.clone(), client.clone());
             service_fn(move |request| {
                 let (lane, client) = (lane.clone(), client.clone());
-                async move {
-                    Ok::<_, Infallible>(match is_refused {
-                        true => Refusal::TooManyConnections.answer("too many client connections"),
-                        false => exchange::forward(lane, client, request).await,
-                    })
-                }
+                async move { Ok::<_, Infallible>(exchange::forward(lane, client, request, is_refused).await) }
             })
         };
-        let mut connection = pin!(self.server.serve_connection_with_upgrades(io, service));
+        let mut connection = pin!(Some(self.server.serve_connection_with_upgrades(io, service)));
         let mut watchdog = tokio::time::interval(self.limits.period());
-        let mut is_serving = true;
         loop {
             let order = tokio::select! {
                 biased;
                 // Errors are the client's or the upstream's doing, and stand in the trace.
-                _ = connection.as_mut(), if is_serving => {
-                    is_serving = false;
+                () = ended_in(connection.as_mut()), if connection.is_some() => {
+                    // It holds the answer that its client broke off, and with it an exchange, until it is dropped.
+                    connection.set(None);
                     continue;
                 }
                 // Tunnels outlive their connection's task.
-                () = client.until_quiet(), if !is_serving => return,
+                () = client.until_quiet(), if connection.is_none() => return,
                 order = heard(&mut orders) => order,
                 order = heard(&mut lane_orders) => order,
                 _ = watchdog.tick() => match client.verdict(&self.limits, Instant::now()) {
@@ -268,20 +265,34 @@ impl Lane {
                     Verdict::KeptAliveTooLong => Order::Drain,
                     Verdict::StreamIsIdle => {
                         client.end(End::IdleTimeout);
-                        return;
+                        break;
                     }
                 },
             };
             match order {
                 Order::Serve => {}
-                Order::Drain if is_serving => connection.as_mut().graceful_shutdown(),
-                Order::Drain => {}
+                Order::Drain => {
+                    if let Some(connection) = connection.as_mut().as_pin_mut() {
+                        connection.graceful_shutdown();
+                    }
+                }
                 Order::Cut => {
                     client.end(End::Shutdown);
-                    return;
+                    break;
                 }
             }
         }
+        // What other tasks hold of its exchanges is handed over before the connection counts as ended.
+        connection.set(None);
+        let _ = tokio::time::timeout(HAND_OVER_LIMIT, client.until_quiet()).await;
+    }
+}
+
+/// Waits for the end of the connection in there; for ever if there is none.
+async fn ended_in(mut connection: Pin<&mut Option<impl Future>>) {
+    match connection.as_mut().as_pin_mut() {
+        Some(connection) => drop(connection.await),
+        None => std::future::pending().await,
     }
 }
 

@@ -110,9 +110,17 @@ impl Actor for Listener {
 impl State {
     async fn supervise(&mut self, myself: &ActorRef<Msg>, dealt: Dealt) {
         let Dealt { peer, mut ended, orders, _pending } = dealt;
+        #[cfg(test)]
+        crate::faults::strike("listener");
         self.next += 1;
-        let args = connection::Args { orders, ended: ended.clone(), grace: self.args.grace };
-        let start = Connection::spawn_linked(None, Connection, args, myself.get_cell());
+        let args = || connection::Args { orders: orders.clone(), ended: ended.clone(), grace: self.args.grace };
+        let start = async {
+            match Connection::spawn_linked(None, Connection, args(), myself.get_cell()).await {
+                Ok(started) => Ok(started),
+                // Nobody is linked to an actor that drains; this one waits for its connections all the same.
+                Err(_) => Connection::spawn(None, Connection, args()).await,
+            }
+        };
         match self.connections.start(self.next, start).await {
             Ok(connection) => {
                 let connection = connection.clone();
@@ -169,7 +177,7 @@ impl Front {
     }
 
     /// Closes the socket for good: who connects now is refused by the system.
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         use std::os::fd::AsRawFd;
         self.is_closed.store(true, Ordering::Release);
         // SAFETY: a call on a descriptor that `self` owns. It ends `accept` on all duplicates of the socket.

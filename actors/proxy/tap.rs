@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 use super::capture::{Capture, Direction};
-use super::client::Client;
+use super::client::{Client, Open};
 use super::upstream::Borrowed;
 
 /// The request body on its way to the upstream.
@@ -27,12 +27,15 @@ pub(crate) struct RequestBody {
     slot: Arc<Mutex<Slot>>,
     capture: Option<Arc<Capture>>,
     client: Arc<Client>,
+    /// The upstream's connection lets go of the body when it gets round to it; the exchange is under way until then.
+    _open: Rc<Open>,
 }
 
 struct Slot {
     body: Option<Incoming>,
     is_touched: bool,
     has_failed: bool,
+    ended: Option<Instant>,
 }
 
 /// The exchange's hold on the body that it sends.
@@ -44,6 +47,11 @@ impl Sent {
         self.0.lock().has_failed
     }
 
+    /// When the body came to its end, in order or not.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.0.lock().ended
+    }
+
     /// The body again, if no byte of it was ever asked for.
     pub(crate) fn untouched(&self) -> Option<Incoming> {
         let mut slot = self.0.lock();
@@ -53,12 +61,19 @@ impl Sent {
 
 impl RequestBody {
     /// Wraps a client's body.
-    pub(crate) fn new(body: Incoming, capture: Option<Arc<Capture>>, client: Arc<Client>) -> (RequestBody, Sent) {
+    pub(crate) fn new(
+        body: Incoming,
+        capture: Option<Arc<Capture>>,
+        client: Arc<Client>,
+        open: Rc<Open>,
+    ) -> (RequestBody, Sent) {
         if let (Some(capture), Some(length)) = (&capture, body.size_hint().exact()) {
             capture.expect(Direction::Request, length);
         }
-        let slot = Arc::new(Mutex::new(Slot { body: Some(body), is_touched: false, has_failed: false }));
-        (RequestBody { slot: slot.clone(), capture, client }, Sent(slot))
+        // One that is empty from the start is never polled.
+        let ended = body.is_end_stream().then(Instant::now);
+        let slot = Arc::new(Mutex::new(Slot { body: Some(body), is_touched: false, has_failed: false, ended }));
+        (RequestBody { slot: slot.clone(), capture, client, _open: open }, Sent(slot))
     }
 }
 
@@ -74,10 +89,16 @@ impl Body for RequestBody {
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => record(frame, Direction::Request, this.capture.as_deref(), &this.client),
-            Some(Err(_)) => slot.has_failed = true,
+            Some(Err(_)) => {
+                slot.has_failed = true;
+                slot.ended = Some(Instant::now());
+            }
             None => {}
         }
-        if frame.is_none() || slot.body.as_ref().is_some_and(Body::is_end_stream) {
+        if frame.as_ref().is_none_or(|it| it.as_ref().is_ok_and(Frame::is_trailers))
+            || slot.body.as_ref().is_some_and(Body::is_end_stream)
+        {
+            slot.ended.get_or_insert_with(Instant::now);
             this.client.expect_head();
         }
         Poll::Ready(frame)
@@ -108,7 +129,7 @@ pub(crate) struct Tapped {
     /// Given back to its pool at the end of the body; closed if that never comes.
     upstream: Option<Borrowed>,
     /// Keeps the exchange counted as under way.
-    _open: Rc<super::client::Open>,
+    _open: Rc<Open>,
 }
 
 impl Tapped {
@@ -118,7 +139,7 @@ impl Tapped {
         capture: Option<Arc<Capture>>,
         client: Arc<Client>,
         upstream: Borrowed,
-        open: Rc<super::client::Open>,
+        open: Rc<Open>,
     ) -> Tapped {
         if let (Some(capture), Some(length)) = (&capture, body.size_hint().exact()) {
             capture.expect(Direction::Response, length);
@@ -144,8 +165,8 @@ impl Tapped {
         match &frame {
             Some(Ok(frame)) => {
                 record(frame, Direction::Response, self.capture.as_deref(), &self.client);
-                // Whoever reads may stop here and never ask for the `None`.
-                if self.body.is_end_stream() {
+                // Whoever reads may stop here and never ask for the `None`. Nothing follows trailers.
+                if frame.is_trailers() || self.body.is_end_stream() {
                     self.complete();
                 }
             }

@@ -75,9 +75,20 @@ pub(crate) enum ConnectError {
     },
 }
 
+/// Which protocol a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// Whichever the upstream prefers.
+    Any,
+    /// HTTP/1.1: an upgrade, which HTTP/2 does not know (RFC 9113 §8.6).
+    Http1,
+}
+
 /// The pool of one lane.
 pub(crate) struct Pool {
     target: Arc<Target>,
+    /// TLS that offers HTTP/1.1 alone.
+    http1_tls: Option<TlsConnector>,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Option<Http2>>,
 }
@@ -123,29 +134,37 @@ enum Line {
 impl Pool {
     /// An empty pool.
     pub(crate) fn new(target: Arc<Target>) -> Rc<Pool> {
-        Rc::new(Pool { target, idle: RefCell::default(), shared: RefCell::default() })
+        let http1_tls = target.tls.as_ref().map(|(connector, _)| {
+            let mut config = rustls::ClientConfig::clone(connector.config());
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            TlsConnector::from(Arc::new(config))
+        });
+        Rc::new(Pool { target, http1_tls, idle: RefCell::default(), shared: RefCell::default() })
     }
 
     /// A connection: an idle one, else a new one.
-    pub(crate) async fn borrow(self: &Rc<Pool>) -> Result<Borrowed, ConnectError> {
-        if let Some(line) = self.take_idle() {
+    pub(crate) async fn borrow(self: &Rc<Pool>, wants: Wants) -> Result<Borrowed, ConnectError> {
+        if let Some(line) = self.take_idle(wants) {
             return Ok(Borrowed { line, pool: self.clone(), is_reused: true });
         }
-        self.borrow_new().await
+        self.borrow_new(wants).await
     }
 
     /// A connection that nobody has used.
-    pub(crate) async fn borrow_new(self: &Rc<Pool>) -> Result<Borrowed, ConnectError> {
-        let line = connect(&self.target).await?;
+    pub(crate) async fn borrow_new(self: &Rc<Pool>, wants: Wants) -> Result<Borrowed, ConnectError> {
+        let http1_tls = self.http1_tls.as_ref().filter(|_| wants == Wants::Http1);
+        let line = connect(&self.target, http1_tls).await?;
         if let Line::Http2(line) = &line {
             *self.shared.borrow_mut() = Some(line.clone());
         }
         Ok(Borrowed { line, pool: self.clone(), is_reused: false })
     }
 
-    fn take_idle(&self) -> Option<Line> {
+    fn take_idle(&self, wants: Wants) -> Option<Line> {
         let shared = self.shared.borrow().clone();
-        if let Some(line) = shared {
+        if let Some(line) = shared
+            && wants == Wants::Any
+        {
             if !line.sender.is_closed() {
                 return Some(Line::Http2(line));
             }
@@ -185,6 +204,14 @@ impl Borrowed {
         matches!(self.line, Line::Http2(_))
     }
 
+    /// Whether a byte of the answer has arrived. (HTTP/2 itself tells what has not been looked at.)
+    pub(crate) fn has_begun_to_answer(&self) -> bool {
+        match &self.line {
+            Line::Http1(line) => line.heads.begun().is_some(),
+            Line::Http2(_) => false,
+        }
+    }
+
     /// Sends a request and waits for the head of the answer.
     pub(crate) async fn send(&mut self, request: Request<RequestBody>) -> Sending {
         match &mut self.line {
@@ -192,7 +219,7 @@ impl Borrowed {
                 line.heads.expect();
                 match line.sender.send_request(request).await {
                     Ok(answer) => {
-                        let head = line.heads.take(&[b"HTTP/1."], true);
+                        let head = line.heads.take(&[b"HTTP/1."], None);
                         Sending::Answer(Box::new(answer), head)
                     }
                     Err(error) => Sending::Failed(error),
@@ -221,7 +248,8 @@ impl Borrowed {
     }
 }
 
-async fn connect(target: &Target) -> Result<Line, ConnectError> {
+/// Connects; by `tls` where that is given, else by the target's own.
+async fn connect(target: &Target, tls: Option<&TlsConnector>) -> Result<Line, ConnectError> {
     let tcp_error = |source| ConnectError::Tcp { host: target.host.clone(), port: target.port, source };
     let stream = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect((target.host.as_str(), target.port)))
         .await
@@ -231,6 +259,7 @@ async fn connect(target: &Target) -> Result<Line, ConnectError> {
     let Some((connector, name)) = &target.tls else {
         return begin_http1(target, TokioIo::new(stream)).await;
     };
+    let connector = tls.unwrap_or(connector);
     let stream = tokio::time::timeout(CONNECT_LIMIT, connector.connect(name.clone(), stream))
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake within 10 s")))

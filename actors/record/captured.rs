@@ -175,7 +175,7 @@ impl SpoolFile {
 impl Drop for SpoolFile {
     fn drop(&mut self) {
         if self.open.get_mut().is_some() {
-            // A file that cannot be removed costs disk, not data; the next start clears `tmp/`.
+            // A file that cannot be removed costs disk, not data.
             let _ = std::fs::remove_file(&self.path);
         }
     }

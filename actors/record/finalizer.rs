@@ -8,17 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api_log::counters::{Counters, DropCause};
+use api_log::ids::BucketId;
 use api_log::media;
 use api_log::plugin::path_patterns::PathPatterns;
 use api_log::store::layout::Layout;
 use api_log::trace::{FinalizeSettings, Finished};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::Semaphore;
 
 use super::held::{Held, HeldTrace};
 use super::index::Door;
+use super::intake::Intake;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
-use crate::kit::Slot;
+use crate::kit::{Budget, Slot};
 
 /// How often an append that the disk refused is tried before the trace is given up and counted.
 const APPEND_TRIES: u32 = 8;
@@ -43,12 +46,38 @@ pub(crate) struct Shared {
     pub(crate) saves_media: AtomicBool,
     /// Paths whose traces are not recorded.
     pub(crate) path_filter: PathPatterns,
+    /// How many traces are read at once.
+    pub(crate) parsing: Semaphore,
+    /// What finished lines may take until they stand in their files.
+    pub(crate) lines: Budget,
     /// The process's counters.
     pub(crate) counters: Arc<Counters>,
     /// The data dir.
     pub(crate) layout: Layout,
     /// From which duration a trace is told of in the log.
     pub(crate) slow_trace: Option<Duration>,
+}
+
+impl Shared {
+    /// Counts everything that is still on its way as dropped: the recorder ends, and nobody will write it any more.
+    /// Says how much that was.
+    pub(crate) fn give_up_the_rest(&self, intake: &Intake) -> u64 {
+        let mut dropped = 0;
+        let mut drop_one = || {
+            self.counters.ledger.count_dropped(DropCause::Shutdown);
+            dropped += 1;
+        };
+        while let Some(_captured) = intake.ended.pop() {
+            drop_one();
+        }
+        for trace in self.held.all() {
+            if trace.give_up() {
+                drop_one();
+            }
+            self.held.release(trace.content.id());
+        }
+        dropped
+    }
 }
 
 pub(crate) struct Finalizer;
@@ -85,12 +114,16 @@ impl Args {
     async fn run(&self) {
         let Args { trace, shared } = self;
         let id = trace.content.id();
+        // Who parses goes on to its line's room before the next may parse: lines that wait for the disk are
+        // bounded by their bytes, however far a body was decoded. An error cannot be: nobody closes it.
+        let parsing = shared.parsing.acquire().await;
         if let Some(finished) = self.finalize() {
-            match self.append(&finished).await {
-                Ok(appended) => self.write_media(&finished, appended),
-                Err(AppendFailed) => shared.counters.ledger.count_dropped(DropCause::JsonlFail),
+            let _room = shared.lines.take(finished.line.len() as u64).await;
+            drop(parsing);
+            if let Some(bucket) = self.append(&finished).await {
+                self.write_media(&finished, bucket);
             }
-        } else {
+        } else if trace.give_up() {
             shared.counters.ledger.count_filtered();
         }
         shared.held.release(id);
@@ -100,7 +133,7 @@ impl Args {
     fn finalize(&self) -> Option<Arc<Finished>> {
         let Args { trace, shared } = self;
         let began = std::time::Instant::now();
-        let is_first_try = trace.tries.fetch_add(1, Ordering::Relaxed) == 0;
+        let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
         shared.counters.timings.drain_ms.observe(began.saturating_duration_since(trace.content.handed_over()));
         let saves_media = shared.saves_media.load(Ordering::Relaxed);
         let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
@@ -108,7 +141,7 @@ impl Args {
             let is_filtered = shared.path_filter.matches(path);
             #[cfg(test)]
             if !is_filtered {
-                crate::faults::strike("finalizer");
+                crate::faults::strike(if is_first_try { "finalizer" } else { "finalizer.raw" });
             }
             is_filtered
         };
@@ -116,7 +149,7 @@ impl Args {
         if !is_first_try {
             shared.counters.recording.finalized_raw.increment();
         }
-        finished.row.media_count = finished.attachments.len() as u32;
+        Arc::make_mut(&mut finished.row).media_count = finished.attachments.len() as u32;
         shared.counters.timings.parse_ms.observe(began.elapsed());
         let row = &finished.row;
         let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);
@@ -128,24 +161,30 @@ impl Args {
     }
 
     /// Sees the line into its file. A writer that crashed, or is not there yet, is asked again for as long as
-    /// it takes; a disk that refuses is not.
-    async fn append(&self, finished: &Arc<Finished>) -> Result<Appended, AppendFailed> {
+    /// it takes; a disk that refuses is not. `None` if there will be no line.
+    async fn append(&self, finished: &Arc<Finished>) -> Option<BucketId> {
         let Args { trace, shared } = self;
         let mut pause = FIRST_PAUSE;
         let mut refused = 0;
         loop {
+            // Also by an append that a predecessor had asked for.
+            if let Some(bucket) = trace.written_in() {
+                return Some(bucket);
+            }
+            if trace.is_given_up() {
+                return None;
+            }
             let (trace_again, finished) = (trace.clone(), finished.clone());
-            let asked = shared.writers.ask(|reply| writers::Msg::Append { trace: trace_again, finished, reply }).await;
-            match asked {
-                Ok(Ok(appended)) => return Ok(appended),
-                _ if trace.is_written() => return Ok(Appended { bucket: None }),
+            match shared.writers.ask(|reply| writers::Msg::Append { trace: trace_again, finished, reply }).await {
+                Ok(Ok(Appended)) => continue,
                 Ok(Err(AppendFailed)) => {
                     refused += 1;
-                    if refused >= APPEND_TRIES {
-                        return Err(AppendFailed);
+                    if refused >= APPEND_TRIES && trace.give_up() {
+                        shared.counters.ledger.count_dropped(DropCause::JsonlFail);
+                        return None;
                     }
                 }
-                // Nobody there, or it crashed with the line in its mailbox.
+                // Nobody there, or it crashed with the line in its mailbox, or another try has the claim.
                 Err(_) => {}
             }
             tokio::time::sleep(pause).await;
@@ -154,8 +193,7 @@ impl Args {
     }
 
     /// Attachments come after the line is safe, and never harm it.
-    fn write_media(&self, finished: &Finished, appended: Appended) {
-        let Some(bucket) = appended.bucket else { return };
+    fn write_media(&self, finished: &Finished, bucket: BucketId) {
         if finished.attachments.is_empty() {
             return;
         }
@@ -166,9 +204,7 @@ impl Args {
             tracing::warn!(trace = %id, %error, "an attachment is only in the line");
         }
         self.shared.counters.total_media_files.add(u64::from(written.count));
-        if written.count != finished.row.media_count {
-            // The row said what was meant to be there. A lost correction comes back with a rebuild.
-            self.shared.index.correct_media_count(id, written.count);
-        }
+        // The row said what was meant to be there, and one read back from the line counted what was there then.
+        self.shared.index.correct_media_count(id, written.count);
     }
 }

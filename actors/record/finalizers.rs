@@ -5,21 +5,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api_log::counters::DropCause;
 use api_log::ids::TraceId;
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent};
 
 use super::finalizer::{self, Finalizer, Shared};
 use super::held::HeldTrace;
-use super::intake::Intake;
+use super::intake::{Intake, LOOK_EVERY};
 use crate::kit::{ChildHealth, Ended, Ending, Nursery, NurseryHealth};
 
 /// While exchanges come in, how long to let them gather: a wake for each would cost the lanes more.
 const GATHER: Duration = Duration::from_millis(1);
 /// A trace whose finalizer failed this often, from the second time on without parsing anything, is given up.
-const MAX_TRIES: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 
 pub(crate) struct Finalizers;
 
@@ -61,6 +61,7 @@ impl Actor for Finalizers {
             state.start(&myself, trace).await?;
         }
         myself.cast(Msg::Wake)?;
+        myself.send_interval(LOOK_EVERY, || Msg::Wake);
         Ok(state)
     }
 
@@ -85,13 +86,26 @@ impl Actor for Finalizers {
         Ok(())
     }
 
-    /// Drained: everything in the queue, and every finalizer, comes to its end.
+    /// Drained: everything in the queue, and every finalizer, comes to its end. What does not in time is counted.
     async fn post_stop(&self, myself: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let deadline = Instant::now() + state.args.grace;
         loop {
             state.take(&myself).await?;
             // Waits for the finalizers that run, so the next round finds room.
-            state.running.drain(state.args.grace).await;
-            if !state.is_behind {
+            state.running.drain(deadline.saturating_duration_since(Instant::now())).await;
+            if Instant::now() >= deadline {
+                let dropped = state.args.shared.give_up_the_rest(&state.args.intake);
+                if dropped > 0 {
+                    tracing::error!(dropped, "traces were not written in time");
+                }
+                return Ok(());
+            }
+            // There is no news of how these ended; whatever they left behind, they failed at.
+            for trace in state.args.shared.held.all() {
+                let how = Ending::Failed("it failed while the recorder ended".to_owned());
+                state.ended(&myself, trace.content.id(), how).await?;
+            }
+            if !state.is_behind && state.running.is_empty() {
                 return Ok(());
             }
         }
@@ -101,6 +115,8 @@ impl Actor for Finalizers {
 impl State {
     /// Takes what there is; then sleeps, or looks again soon if there was something.
     async fn gather(&mut self, myself: &ActorRef<Msg>) -> Result<(), ActorProcessingErr> {
+        #[cfg(test)]
+        crate::faults::strike("finalizers");
         let was_behind = self.is_behind;
         let taken = self.take(myself).await?;
         if self.is_behind {
@@ -110,7 +126,8 @@ impl State {
         if taken > 0 || was_behind {
             myself.send_after(GATHER, || Msg::Wake);
         } else if !self.args.intake.ended.sleep() {
-            myself.cast(Msg::Wake)?;
+            // An error means that this actor drains: `post_stop` looks again.
+            let _ = myself.cast(Msg::Wake);
         }
         Ok(())
     }
@@ -125,6 +142,8 @@ impl State {
             }
             let Some(content) = self.args.intake.ended.pop() else { break };
             let trace = self.args.shared.held.hold(content, self.args.health.begin());
+            #[cfg(test)]
+            crate::faults::strike("finalizers.took");
             self.start(myself, trace).await?;
             taken += 1;
         }
@@ -133,12 +152,13 @@ impl State {
 
     async fn start(&mut self, myself: &ActorRef<Msg>, trace: Arc<HeldTrace>) -> Result<(), ActorProcessingErr> {
         let id = trace.content.id();
-        let args = || finalizer::Args { trace: trace.clone(), shared: self.args.shared.clone() };
+        let shared = self.args.shared.clone();
+        let args = || finalizer::Args { trace: trace.clone(), shared: shared.clone() };
         let start = async {
             match Finalizer::spawn_linked(None, Finalizer, args(), myself.get_cell()).await {
-                Ok(started) => Ok(started),
-                // Nobody is linked to an actor that drains; this one waits for its finalizers all the same.
-                Err(_) => Finalizer::spawn(None, Finalizer, args()).await,
+                // Ractor links none to an actor that is ending. There is no news of it then; `post_stop` looks itself.
+                Err(_) if is_ending(myself) => Finalizer::spawn(None, Finalizer, args()).await,
+                outcome => outcome,
             }
         };
         self.running.start(id, start).await?;
@@ -149,17 +169,21 @@ impl State {
     async fn ended(&mut self, myself: &ActorRef<Msg>, id: TraceId, how: Ending) -> Result<(), ActorProcessingErr> {
         let shared = &self.args.shared;
         let Some(trace) = shared.held.get(id) else { return Ok(()) };
-        if trace.is_written() {
+        let failures = trace.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(trace = %id, failures, ?how, "a finalizer failed");
+        if trace.written_in().is_some() || trace.is_given_up() {
             shared.held.release(id);
             return Ok(());
         }
-        let tries = trace.tries.load(Ordering::Relaxed);
-        tracing::warn!(trace = %id, tries, ?how, "a finalizer failed");
-        if tries >= MAX_TRIES {
+        if failures >= MAX_FAILURES && trace.give_up() {
             shared.counters.ledger.count_dropped(DropCause::FinalizeFail);
             shared.held.release(id);
             return Ok(());
         }
         self.start(myself, trace).await
     }
+}
+
+fn is_ending(myself: &ActorRef<Msg>) -> bool {
+    myself.get_status() >= ActorStatus::Draining
 }

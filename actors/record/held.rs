@@ -4,12 +4,12 @@
 //! written in the same step that appends the line, so it is neither lost nor written twice, whoever crashes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use api_log::counters::InFlight;
-use api_log::ids::TraceId;
+use api_log::ids::{BucketId, TraceId};
 use api_log::socket::SocketTrace;
 use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw, finalize_raw};
 use parking_lot::Mutex;
@@ -84,9 +84,10 @@ impl Content {
 pub(crate) struct HeldTrace {
     /// What was captured.
     pub(crate) content: Content,
-    /// How often it was begun to be finalized.
-    pub(crate) tries: AtomicU32,
+    /// How often its finalizer failed. The end of a finalizer that was lost with its owner is not its failure.
+    pub(crate) failures: AtomicU32,
     state: AtomicU8,
+    bucket: OnceLock<BucketId>,
     /// Keeps the finalizers' watchdog aware of it.
     _pending: Pending,
 }
@@ -94,6 +95,7 @@ pub(crate) struct HeldTrace {
 const WAITING: u8 = 0;
 const CLAIMED: u8 = 1;
 const WRITTEN: u8 = 2;
+const GIVEN_UP: u8 = 3;
 
 impl HeldTrace {
     /// Claims the right to append the line. Only one claim is granted until it is given back.
@@ -101,19 +103,32 @@ impl HeldTrace {
         self.state.compare_exchange(WAITING, CLAIMED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// The line could not be appended: somebody may try again.
+    /// Claimed, but the line could not be appended: somebody may try again.
     pub(crate) fn unclaim(&self) {
         self.state.store(WAITING, Ordering::Release);
     }
 
-    /// The line stands.
-    pub(crate) fn written(&self) {
+    /// Claimed, and the line stands in this bucket's file.
+    pub(crate) fn written(&self, bucket: BucketId) {
+        // It is written once: only one claim leads here.
+        let _ = self.bucket.set(bucket);
         self.state.store(WRITTEN, Ordering::Release);
     }
 
-    /// Whether the line stands.
-    pub(crate) fn is_written(&self) -> bool {
-        self.state.load(Ordering::Acquire) == WRITTEN
+    /// The bucket where the line stands, if it does.
+    pub(crate) fn written_in(&self) -> Option<BucketId> {
+        (self.state.load(Ordering::Acquire) == WRITTEN).then(|| self.bucket.get().copied())?
+    }
+
+    /// Decides that there will be no line. `false` if it stands, is being appended, or was given up already: who
+    /// gets `true`, and nobody else, counts the outcome.
+    pub(crate) fn give_up(&self) -> bool {
+        self.state.compare_exchange(WAITING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether it was decided that there will be no line.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.state.load(Ordering::Acquire) == GIVEN_UP
     }
 }
 
@@ -125,8 +140,13 @@ impl Held {
     /// Takes a trace in.
     pub(crate) fn hold(&self, content: Content, pending: Pending) -> Arc<HeldTrace> {
         let id = content.id();
-        let trace =
-            Arc::new(HeldTrace { content, tries: AtomicU32::new(0), state: AtomicU8::new(WAITING), _pending: pending });
+        let trace = Arc::new(HeldTrace {
+            content,
+            failures: AtomicU32::new(0),
+            state: AtomicU8::new(WAITING),
+            bucket: OnceLock::new(),
+            _pending: pending,
+        });
         self.0.lock().insert(id, trace.clone());
         trace
     }

@@ -12,7 +12,7 @@ use api_log::ids::{Place, TraceId, UnixMillis};
 use api_log::index::{self, BatchReport, IndexError, Progress, WriterState, schema};
 use api_log::jsonl::line::read_row;
 use api_log::store::layout::Layout;
-use api_log::trace::{Finished, Row};
+use api_log::trace::Row;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_rusqlite::Connection;
@@ -30,6 +30,8 @@ const CATCH_UP_BYTES: u64 = 8 << 20;
 /// Rows that may wait, and what a row is taken to weigh.
 const MOST_WAITING: usize = 50_000;
 const ROW_BYTES: u64 = 1024;
+/// What each turn of a row's conversation adds: its prefix hash and its fingerprint.
+const TURN_BYTES: usize = 24;
 
 pub(crate) struct Index;
 
@@ -42,7 +44,7 @@ pub(crate) enum Msg {
     Look,
     /// Reads back the next of what was missed.
     CatchUp,
-    /// Fewer attachments were written than the row says.
+    /// A trace's attachments have been written.
     MediaCount {
         /// Which trace.
         id: TraceId,
@@ -53,19 +55,10 @@ pub(crate) enum Msg {
 
 /// A row on its way to the index.
 pub(crate) struct Offered {
-    row: FinishedRow,
+    row: Arc<Row>,
     place: Place,
     _permit: Permit,
     _pending: Pending,
-}
-
-/// The row of a finished trace, without a copy.
-struct FinishedRow(Arc<Finished>);
-
-impl std::borrow::Borrow<Row> for FinishedRow {
-    fn borrow(&self) -> &Row {
-        &self.0.row
-    }
 }
 
 /// The way into the index, for writers: never waits. What it cannot take is read back later.
@@ -90,14 +83,20 @@ impl Door {
     }
 
     /// Offers a row.
-    pub(crate) fn offer(&self, finished: Arc<Finished>, place: Place) {
-        let taken = self.room.try_take(ROW_BYTES).is_some_and(|_permit| {
+    pub(crate) fn offer(&self, row: Arc<Row>, place: Place) {
+        let weight = ROW_BYTES + (row.conversation.prefixes.len() * TURN_BYTES) as u64;
+        let taken = self.room.try_take(weight).is_some_and(|_permit| {
             let _pending = self.health.begin();
-            self.slot.cast(Msg::Insert(Offered { row: FinishedRow(finished), place, _permit, _pending })).is_ok()
+            self.slot.cast(Msg::Insert(Offered { row, place, _permit, _pending })).is_ok()
         });
         if !taken {
-            self.missed.store(true, Ordering::Release);
+            self.mark_missed();
         }
+    }
+
+    /// Says that rows may not have been offered: the index looks into the files.
+    pub(crate) fn mark_missed(&self) {
+        self.missed.store(true, Ordering::Release);
     }
 
     /// Corrects a row. If that is lost, a rebuild counts again.
@@ -137,7 +136,7 @@ impl Actor for Index {
 
     /// Opens nothing yet: whatever state the index is in, recording begins.
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        args.door.missed.store(true, Ordering::Release);
+        args.door.mark_missed();
         myself.cast(Msg::Look)?;
         myself.send_interval(LOOK_EVERY, || Msg::Look);
         Ok(State {
@@ -159,7 +158,7 @@ impl Actor for Index {
             }
             Msg::Look => state.look(&myself),
             Msg::CatchUp => state.catch_up(&myself).await,
-            Msg::MediaCount { id, count } => state.correct(id, count).await,
+            Msg::MediaCount { id, count } => state.correct(&myself, id, count).await,
         }
         Ok(())
     }
@@ -215,7 +214,7 @@ impl State {
             }
             Err(()) => {
                 self.args.counters.drop_sqlite_fail.add(rows);
-                self.args.door.missed.store(true, Ordering::Release);
+                self.args.door.mark_missed();
             }
         }
     }
@@ -248,17 +247,19 @@ impl State {
                 }
                 for (segment, error) in unreadable {
                     tracing::warn!(%segment, error, "a segment cannot be read; it is tried again");
-                    self.args.door.missed.store(true, Ordering::Release);
+                    self.args.door.mark_missed();
                 }
                 if !is_done {
                     self.begin_to_catch_up(myself);
                 }
             }
-            Err(()) => self.args.door.missed.store(true, Ordering::Release),
+            Err(()) => self.args.door.mark_missed(),
         }
     }
 
-    async fn correct(&mut self, id: TraceId, count: u32) {
+    async fn correct(&mut self, myself: &ActorRef<Msg>, id: TraceId, count: u32) {
+        // The row itself may still wait.
+        self.flush(myself).await;
         // A failure is logged; a rebuild counts again.
         let _ = self.run(move |connection, _| index::set_media_count(connection, id, count)).await;
     }
@@ -275,8 +276,11 @@ impl State {
             Ok(done) => Ok(done),
             Err(tokio_rusqlite::Error::Error(error)) => {
                 tracing::warn!(%error, "the index could not be written; it is caught up from the files");
-                if error.is_corrupt() {
-                    self.open = None;
+                if error.is_corrupt()
+                    && let Some(open) = self.open.take()
+                {
+                    // Before it is set aside: a connection that closes later removes the journal of the next one.
+                    let _ = open.connection.close().await;
                 }
                 Err(())
             }
@@ -300,6 +304,7 @@ impl State {
                     tracing::warn!(path = %aside.display(), "the index was unusable; it is set aside and rebuilt from the files");
                 }
                 let open = Open { connection: Connection::from(connection), memory: Arc::default() };
+                self.learn_what_is_missing(&open).await?;
                 Ok(self.open.insert(open).clone())
             }
             Ok(Err(error)) => {
@@ -311,5 +316,18 @@ impl State {
                 Err(())
             }
         }
+    }
+
+    /// Before the first row: which segments hold lines that are not indexed. Reads none of them.
+    async fn learn_what_is_missing(&self, open: &Open) -> Result<(), ()> {
+        let (layout, memory) = (self.args.layout.clone(), open.memory.clone());
+        let budget = index::Budget { bytes: 0 };
+        let looked = open
+            .connection
+            .call(move |connection| index::catch_up(connection, &mut memory.lock(), &layout, read_row, budget))
+            .await;
+        looked
+            .map(drop)
+            .map_err(|error| tracing::warn!(%error, "the index cannot be compared with the files; trying again"))
     }
 }

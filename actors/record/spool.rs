@@ -8,7 +8,7 @@ use std::time::Duration;
 use api_log::counters::Counters;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::intake::{Intake, SpillOrder};
+use super::intake::{Intake, LOOK_EVERY, SpillOrder};
 use crate::kit::ChildHealth;
 
 /// Pause after a refusal, so that a full disk is not asked for each block.
@@ -35,12 +35,13 @@ impl Actor for Spool {
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
         myself.cast(Msg::Wake)?;
+        myself.send_interval(LOOK_EVERY, || Msg::Wake);
         Ok(args)
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut Args) -> Result<(), ActorProcessingErr> {
         match msg {
-            Msg::Wake => state.spill(&myself)?,
+            Msg::Wake => state.spill(&myself),
         }
         Ok(())
     }
@@ -48,19 +49,22 @@ impl Actor for Spool {
 
 impl Args {
     /// Moves one block and comes back for the next, so that a drain is not kept waiting by a long queue.
-    fn spill(&self, myself: &ActorRef<Msg>) -> Result<(), ActorProcessingErr> {
+    fn spill(&self, myself: &ActorRef<Msg>) {
         let spills = &self.intake.spills;
         let Some(SpillOrder { block, file }) = spills.pop() else {
             if !spills.sleep() {
-                myself.cast(Msg::Wake)?;
+                wake(myself);
             }
-            return Ok(());
+            return;
         };
+        #[cfg(test)]
+        crate::faults::strike("spool");
+        let Some(block) = block.upgrade() else { return wake(myself) };
         let _pending = self.health.begin();
         match block.spill(&file) {
             Ok(()) => {
                 self.counters.recording.spilled_blocks.increment();
-                myself.cast(Msg::Wake)?;
+                wake(myself);
             }
             Err(error) => {
                 self.counters.recording.spill_errors.increment();
@@ -68,6 +72,10 @@ impl Args {
                 myself.send_after(REFUSED_PAUSE, || Msg::Wake);
             }
         }
-        Ok(())
     }
+}
+
+/// Comes back to the queue. An error means that the recorder ends: what is left is read from memory.
+fn wake(myself: &ActorRef<Msg>) {
+    let _ = myself.cast(Msg::Wake);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use api_log::counters::{Count, Counters};
 use api_log::ids::{BucketId, Place, SegmentId};
-use api_log::jsonl::file::JsonlFile;
+use api_log::jsonl::file::{AppendError, JsonlFile};
 use api_log::store::layout::Layout;
 use api_log::store::lease::SharedLease;
 use api_log::trace::Finished;
@@ -16,7 +16,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::held::HeldTrace;
 use super::index::Door;
-use super::writers;
+use super::writers::{self, SoleWriter};
 
 /// How long lines gather while there are many.
 const GATHER: Duration = Duration::from_millis(5);
@@ -36,12 +36,9 @@ pub(crate) enum Msg {
     CloseIfIdle,
 }
 
-/// A line stands in its file.
+/// The line stands in its file; the trace says in which.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Appended {
-    /// Which bucket's; unknown if an earlier try of the same trace had appended it.
-    pub(crate) bucket: Option<BucketId>,
-}
+pub(crate) struct Appended;
 
 /// The disk refused a line. The file is as it was before.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +52,9 @@ pub(crate) struct Args {
     pub(crate) index: Door,
     pub(crate) counters: Arc<Counters>,
     pub(crate) writers: ActorRef<writers::Msg>,
+    /// Nobody else has the file open.
+    #[expect(dead_code, reason = "held for as long as the file is open")]
+    pub(crate) sole: SoleWriter,
 }
 
 pub(crate) struct State {
@@ -114,7 +114,7 @@ impl Actor for Writer {
 
     async fn post_stop(&self, _: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         state.flush();
-        Ok(())
+        Ok(state.file.sync()?)
     }
 }
 
@@ -150,9 +150,17 @@ impl State {
         #[cfg(test)]
         crate::faults::strike("writer");
         let lines: Vec<&[u8]> = batch.0.iter().map(|it| it.finished.line.as_slice()).collect();
-        match self.file.append(&lines) {
+        match self.append(&lines) {
             Ok(places) => {
-                for (waiting, place) in std::mem::take(&mut batch.0).into_iter().zip(places) {
+                let stand = std::mem::take(&mut batch.0);
+                // The outcome of all of them first: whatever fails from here on, none is written again.
+                for waiting in &stand {
+                    self.args.counters.ledger.count_recorded();
+                    waiting.trace.written(self.args.bucket);
+                }
+                #[cfg(test)]
+                crate::faults::strike("writer.appended");
+                for (waiting, place) in stand.into_iter().zip(places) {
                     self.stands(waiting, place);
                 }
             }
@@ -167,13 +175,26 @@ impl State {
         }
     }
 
+    #[cfg(not(test))]
+    fn append(&mut self, lines: &[&[u8]]) -> Result<Vec<Place>, AppendError> {
+        self.file.append(lines)
+    }
+
+    #[cfg(test)]
+    fn append(&mut self, lines: &[&[u8]]) -> Result<Vec<Place>, AppendError> {
+        if crate::faults::is_due("writer.refused") {
+            let source = std::io::ErrorKind::StorageFull.into();
+            return Err(AppendError::Write { segment: self.file.segment(), source });
+        }
+        self.file.append(lines)
+    }
+
     fn stands(&self, waiting: Waiting, place: Place) {
-        let Waiting { trace, finished, reply } = waiting;
-        trace.written();
+        let Waiting { finished, reply, trace: _held_until_told } = waiting;
         count(&self.args.counters, &finished);
         // A row that the index has no room for is read back from the file.
-        self.args.index.offer(finished, place);
-        let _ = reply.send(Ok(Appended { bucket: Some(self.args.bucket) }));
+        self.args.index.offer(finished.row.clone(), place);
+        let _ = reply.send(Ok(Appended));
     }
 }
 
@@ -190,7 +211,6 @@ impl Drop for Batch {
 
 fn count(counters: &Counters, finished: &Finished) {
     let row = &finished.row;
-    counters.ledger.count_recorded();
     counters.count_appended(u16::try_from(row.status).ok(), finished.line.len() as u64 + 1);
     let tokens =
         |total: &Count, found: Option<i64>| total.add(found.and_then(|it| u64::try_from(it).ok()).unwrap_or(0));

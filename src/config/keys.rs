@@ -56,9 +56,9 @@ configuration! {
         max_body_bytes: u64 as Size<u64> = "32MiB", ANY.range(1, TIB);
         /// How large a recorded body may become when it is decompressed; a larger one is recorded as it came.
         max_decoded_bytes: u64 as Size<u64> = "64MiB", ANY.range(1, TIB);
-        /// How many chunks may wait for the temporary file, per direction.
+        /// Accepted for the sake of older files, and without effect: `capture.memory_bytes` bounds what waits.
         capture_chan_size: usize as Count<usize> = "64", ANY.range(1, 1_000_000);
-        /// How many finished traces may wait to be written; beyond that traces are dropped and counted.
+        /// How many traces may be finalized or wait for their file at once; more wait in the memory of captures.
         writer_chan_size: usize as Count<usize> = "1024", ANY.range(1, 10_000_000);
     }
     /// What is kept in memory while an exchange is under way.

@@ -67,6 +67,10 @@ impl Awaiting {
         let shared = parent.map_or(0, |parent| parent.length);
         child.prefixes.retain(|prefix| prefix.length >= shared);
         child.prefixes.truncate(MAX_PREFIXES);
+        if parent.is_some_and(|parent| parent.length == 0) {
+            // Found by name: common turns count for nothing then.
+            child.prefixes.clear();
+        }
         if child.prefixes.is_empty() && child.previous_response.is_none() && child.conversation.is_none() {
             return Ok(());
         }
@@ -100,10 +104,20 @@ impl Awaiting {
             links.conversation_id.map(|it| Link::Conversation { key, hash: as_integer(it) }),
         ];
         let mut rows = Vec::new();
+        let answer = links.answer.map(as_integer);
         for link in offered.into_iter().flatten() {
-            let ended_by = if matches!(link, Link::Response { .. }) { row.ts_start } else { row.ts_end };
+            // Whose answer came back, or whose id is named, was known to the child, ended or not.
+            let is_known = |child: i64| match link {
+                Link::Response { .. } => true,
+                Link::Conversation { .. } => false,
+                Link::Prefix { hash, .. } => self.children.get(&child).is_some_and(|child| {
+                    answer.is_some() && child.prefixes.iter().any(|it| it.hash == hash && it.reply == answer)
+                }),
+            };
             let waiting = self.by_link.get(&link).into_iter().flatten();
-            rows.extend(waiting.filter(|(_, begins)| ended_by <= *begins).map(|&(row, _)| row));
+            rows.extend(
+                waiting.filter(|(child, begins)| row.ts_end <= *begins || is_known(*child)).map(|&(row, _)| row),
+            );
         }
         rows.sort_unstable();
         rows.dedup();
@@ -125,7 +139,8 @@ impl Awaiting {
         for link in links(&child) {
             if let Some(waiting) = self.by_link.get_mut(&link) {
                 // Rows come and go in the same order, so it is the first one.
-                waiting.retain(|(waiting, _)| *waiting != row);
+                debug_assert!(waiting.front().is_some_and(|(first, _)| *first == row));
+                waiting.pop_front();
                 if waiting.is_empty() {
                     self.by_link.remove(&link);
                 }

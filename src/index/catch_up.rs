@@ -13,6 +13,7 @@ use crate::index::state::WriterState;
 use crate::jsonl::line::BadLine;
 use crate::jsonl::read;
 use crate::jsonl::scan::{Content, Scanned, Scanner, resume_points};
+use crate::media;
 use crate::store::layout::{Form, FoundSegment, Layout};
 use crate::trace::Row;
 
@@ -205,12 +206,14 @@ fn read_rest(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
-    read_on(connection, state, (reader, form, start), segment, read_row, budget, progress)
+    read_on(connection, state, layout, (reader, form, start), segment, read_row, budget, progress)
 }
 
+#[expect(clippy::too_many_arguments, reason = "the second half of `read_rest`")]
 fn read_on(
     connection: &mut Connection,
     state: &mut WriterState,
+    layout: &Layout,
     (reader, form, start): (read::SegmentReader, Form, u64),
     segment: SegmentId,
     read_row: &impl Fn(&[u8]) -> Result<Row, BadLine>,
@@ -219,7 +222,8 @@ fn read_on(
 ) -> Result<(), SegmentError> {
     let mut lines = Scanner::new(reader, start, MAX_LINE_BYTES);
     loop {
-        let batch = Batch::read(&mut lines, segment, read_row);
+        let mut batch = Batch::read(&mut lines, segment, read_row);
+        batch.count_attachments(layout);
         // Only a sealed form never grows again.
         let is_done = batch.is_last && form != Form::Plain;
         let inserted = state.transact(connection, |index, memory| -> rusqlite::Result<u64> {
@@ -285,6 +289,17 @@ impl Batch {
         batch.end = lines.offset();
         batch.bytes = batch.end - begin;
         batch
+    }
+
+    /// How many attachments a trace has, no line tells: they are counted where they stand.
+    fn count_attachments(&mut self, layout: &Layout) {
+        let bucket_has_any = |place: &Place| layout.attachments(place.segment.bucket).is_dir();
+        if !self.rows.first().is_some_and(|(_, place)| bucket_has_any(place)) {
+            return;
+        }
+        for (row, place) in &mut self.rows {
+            row.media_count = media::count(&layout.media(place.segment.bucket, row.id));
+        }
     }
 
     fn take(&mut self, scanned: Scanned<'_>, segment: SegmentId, read_row: &impl Fn(&[u8]) -> Result<Row, BadLine>) {

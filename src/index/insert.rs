@@ -6,11 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ids::{Place, SegmentId};
-use crate::index::IndexError;
 use crate::index::parent::{Child, Parent, as_integer};
 use crate::index::sessions::{SessionSums, session_of_root, sum_anew};
 use crate::index::state::{Memory, WriterState};
-use crate::protocol::Protocol;
+use crate::index::{IndexError, correct};
 use crate::trace::Row;
 
 /// What became of a batch.
@@ -22,7 +21,7 @@ pub struct BatchReport {
     pub known: usize,
     /// Rows that were refused because lines before them are not indexed yet.
     pub refused: usize,
-    /// The segments of the refused rows: [`super::catch_up`] reads them.
+    /// The segments of the refused rows: [`super::catch_up()`] reads them.
     pub behind: BTreeSet<SegmentId>,
 }
 
@@ -49,6 +48,8 @@ pub fn insert_batch<R: Borrow<Row>>(
             let key = place.segment.bucket.key;
             let earlier_is_behind = || report.behind.range(..=place.segment).any(|it| it.bucket.key == key);
             if place.offset < next {
+                // It was read back from its file meanwhile, perhaps before its attachments stood beside it.
+                correct::raise_media_count(index, row.borrow())?;
                 report.known += 1;
             } else if waits || place.offset > next || earlier_is_behind() {
                 report.refused += 1;
@@ -157,11 +158,11 @@ impl<'a> Insertion<'a> {
         let path = memory.word(index, path)?;
         let upstream = memory.word(index, &row.upstream)?;
         let end = memory.word(index, row.end.name())?;
-        let protocol = memory.word(index, protocol_name(row.protocol))?;
+        let protocol = memory.word(index, row.protocol.name())?;
         let model = memory.word_of(index, row.model.as_deref())?;
         let finish_reason = memory.word_of(index, row.finish_reason.as_deref())?;
         let error_type = memory.word_of(index, row.error_type.as_deref())?;
-        let session_method = memory.word_of(index, parent.map(|parent| parent.method))?;
+        let session_method = memory.word_of(index, parent.map(|parent| parent.method.name()))?;
         let client_kind = memory.word_of(index, row.client_kind.as_deref())?;
         let client_version = memory.word_of(index, row.client_version.as_deref())?;
         let client_project = memory.word_of(index, row.client_project.as_deref())?;
@@ -248,7 +249,7 @@ impl<'a> Insertion<'a> {
         if parent_now.as_ref() == Some(&parent.id) {
             return Ok(());
         }
-        let method = self.memory.word(self.index, parent.method)?;
+        let method = self.memory.word(self.index, parent.method.name())?;
         self.index
             .prepare_cached("UPDATE rows SET parent = ?, session_method = ? WHERE row = ?")?
             .execute(params![parent.id, method, row])?;
@@ -279,23 +280,6 @@ impl<'a> Insertion<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// A protocol's name in the index.
-fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Chat => "chat",
-        Protocol::Completions => "completions",
-        Protocol::Responses => "responses",
-        Protocol::Messages => "messages",
-        Protocol::Gemini => "gemini",
-        Protocol::Embeddings => "embeddings",
-        Protocol::Images => "images",
-        Protocol::Audio => "audio",
-        Protocol::Realtime => "realtime",
-        Protocol::Models => "models",
-        Protocol::Unknown => "unknown",
     }
 }
 

@@ -1,9 +1,9 @@
 //! The index: derived from the files, rebuildable, never the truth.
 //!
 //! It is a tailer. Per segment it keeps, in the same transaction as the rows, how far it has indexed; what
-//! it misses it reads back from the file ([`catch_up`]). A rebuild is a catch-up into an empty database.
+//! it misses it reads back from the file ([`catch_up()`]). A rebuild is a catch-up into an empty database.
 //!
-//! One connection writes ([`schema::open_writer`], [`insert_batch`], [`catch_up`], [`remove_segment`]), any
+//! One connection writes ([`schema::open_writer`], [`insert_batch`], [`catch_up()`], [`remove_segment`]), any
 //! number read ([`schema::open_reader`], [`query`], [`sessions`]).
 
 pub mod filter;

@@ -5,6 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ids::{TraceId, UnixMillis};
+use crate::session::Method;
 use crate::trace::Row;
 
 /// Of more equal candidates, only so many are compared, the latest by start.
@@ -37,7 +38,7 @@ pub(super) struct Prefix {
 pub(super) struct Parent {
     pub(super) id: String,
     pub(super) session: i64,
-    pub(super) method: &'static str,
+    pub(super) method: Method,
     /// The turns it shares with the child, if found by them.
     pub(super) length: u32,
 }
@@ -78,8 +79,8 @@ impl Child {
 
     /// Finds the parent among the rows of the index: the one whose answer it names; else the latest of its
     /// conversation; else the one with the most turns in common (ties: the one whose answer was sent back,
-    /// then the later start, then the greater id). It must have begun before, and except for the first
-    /// way, ended before or when the child began.
+    /// then the later start, then the greater id). It must have begun before, and ended before or when the
+    /// child began, unless the child names it or sends its answer back.
     pub(super) fn find_parent(&self, index: &Connection) -> rusqlite::Result<Option<Parent>> {
         if let Some(found) = self.find_named(index)? {
             return Ok(Some(found));
@@ -98,7 +99,7 @@ impl Child {
                  AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) ORDER BY ts_start DESC, id DESC LIMIT 1",
             )?
             .query_row(params![response, self.key, self.ts_start.0, self.id.to_string()], |row| {
-                Ok(Parent { id: row.get(0)?, session: row.get(1)?, method: "previous_response_id", length: 0 })
+                Ok(Parent { id: row.get(0)?, session: row.get(1)?, method: Method::PreviousResponseId, length: 0 })
             })
             .optional()
     }
@@ -112,7 +113,7 @@ impl Child {
                  ORDER BY ts_start DESC, id DESC LIMIT 1",
             )?
             .query_row(params![conversation, self.key, self.ts_start.0, self.id.to_string()], |row| {
-                Ok(Parent { id: row.get(0)?, session: row.get(1)?, method: "conversation", length: 0 })
+                Ok(Parent { id: row.get(0)?, session: row.get(1)?, method: Method::Conversation, length: 0 })
             })
             .optional()
     }
@@ -152,10 +153,12 @@ impl Child {
     fn find_at(&self, index: &Connection, prefix: Prefix) -> rusqlite::Result<Option<Parent>> {
         let mut statement = index.prepare_cached(
             "SELECT id, ts_start, answer, session FROM rows WHERE prefix = ?1 AND key = ?2 \
-             AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) AND ts_start + duration_ms <= ?3 \
+             AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) AND (ts_start + duration_ms <= ?3 OR answer = ?6) \
              ORDER BY ts_start DESC, id DESC LIMIT ?5",
         )?;
-        let given = params![prefix.hash, self.key, self.ts_start.0, self.id.to_string(), MAX_CANDIDATES as i64];
+        // Whose answer came back was known to the client, even if its connection ended a little later.
+        let given =
+            params![prefix.hash, self.key, self.ts_start.0, self.id.to_string(), MAX_CANDIDATES as i64, prefix.reply];
         let candidates: Vec<Candidate> = statement
             .query_map(given, |row| {
                 Ok(Candidate { id: row.get(0)?, ts_start: row.get(1)?, answer: row.get(2)?, session: row.get(3)? })
@@ -164,7 +167,7 @@ impl Child {
         Ok(choose(candidates, prefix.reply).map(|(chosen, is_answer)| Parent {
             id: chosen.id,
             session: chosen.session,
-            method: if is_answer { "prefix_answer" } else { "prefix" },
+            method: if is_answer { Method::PrefixAnswer } else { Method::Prefix },
             length: prefix.length,
         }))
     }

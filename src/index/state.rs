@@ -44,7 +44,7 @@ impl WriterState {
         WriterState::default()
     }
 
-    /// Segments that hold lines which the index knows to have missed: [`super::catch_up`] reads them.
+    /// Segments that hold lines which the index knows to have missed: [`super::catch_up()`] reads them.
     pub fn behind(&self) -> impl Iterator<Item = SegmentId> {
         self.behind.iter().copied()
     }

@@ -61,6 +61,13 @@ pub fn write(dir: &Path, attachments: &[Attachment]) -> Written {
     written
 }
 
+/// How many attachments stand in `dir`: whole ones only, and none if it is not there or cannot be read.
+pub fn count(dir: &Path) -> u32 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let whole = entries.flatten().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    u32::try_from(whole.count()).unwrap_or(u32::MAX)
+}
+
 fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished = dir.join(format!(".{name}.tmp"));
     // Left by an attempt that was cut off; mostly it is not there.
@@ -112,6 +119,7 @@ mod tests {
             let written = write(&dir, &attachments);
             assert_eq!((written.count, written.failures.len()), (2, 0));
             assert_eq!(names(&dir), ["0.png", "1.bin"]);
+            assert_eq!(count(&dir), 2);
         }
         assert_eq!(fs::read(dir.join("1.bin")).unwrap(), b"two");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -132,6 +140,7 @@ mod tests {
         for left in [".0.png.tmp", "0.jpg", "7.png"] {
             fs::write(root.path().join(left), "old").unwrap();
         }
+        assert_eq!((count(root.path()), count(&root.path().join("none"))), (2, 0));
         write(root.path(), &[attachment("image/png", b"new".to_vec())]);
         assert_eq!(names(root.path()), ["0.png"]);
         assert_eq!(fs::read(root.path().join("0.png")).unwrap(), b"new");

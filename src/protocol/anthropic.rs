@@ -1,7 +1,7 @@
 //! Anthropic Messages: one message, or the events of its making.
 
 use super::Extracted;
-use super::failure::{self, event_kind};
+use super::failure::{self, event_kind, is_told_whole};
 use super::json::{members, text};
 use super::usage::{anthropic, later_unless_zero};
 use crate::trace::Usage;
@@ -46,7 +46,7 @@ fn read_event(event: &EventView<'_>, said: &mut Extracted) {
             "usage" => said.usage = later_unless_zero(said.usage, anthropic(value)),
             _ => {}
         }),
-        "message_stop" => said.stream_done = true,
+        "message_stop" => said.stream_done |= is_told_whole(event),
         "error" | "" => failure::in_event(event).into_iter().for_each(|failure| said.fail(failure)),
         _ => {}
     }

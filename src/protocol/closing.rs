@@ -1,7 +1,7 @@
 //! Streams whose closing event has the members of the whole answer: Images, Audio.
 
 use super::Extracted;
-use super::failure::{self, event_kind};
+use super::failure::{self, event_kind, is_told_whole};
 use super::json::{members, text};
 use super::usage::{Spelling, later, of_object};
 use crate::trace::view::Answer;
@@ -17,7 +17,7 @@ pub(super) fn read(answer: Answer<'_>, closing: &[&str]) -> Extracted {
             for event in events {
                 let kind = event_kind(event);
                 if closing.contains(&&*kind) {
-                    said.stream_done = true;
+                    said.stream_done |= is_told_whole(event);
                     body(event.data.json().unwrap_or_default(), &mut said);
                 } else if matches!(&*kind, "error" | "") {
                     failure::in_event(event).into_iter().for_each(|failure| said.fail(failure));

@@ -46,6 +46,12 @@ pub(super) fn in_event(event: &EventView<'_>) -> Option<Failure> {
     found
 }
 
+/// Whether all of an event that ends a stream has come. Of one in which the stream broke off the name is there, and
+/// data that is no JSON yet, or none at all.
+pub(super) fn is_told_whole(event: &EventView<'_>) -> bool {
+    event.data.json().is_some()
+}
+
 /// What an event is: its name, else the `type` in its data (gateways leave the names out), else nothing. `message` is
 /// what an event without a name is called (WHATWG HTML §9.2.6).
 pub(super) fn event_kind<'a>(event: &EventView<'a>) -> Cow<'a, str> {

@@ -204,7 +204,8 @@ fn model(protocol: Protocol, target: &str, asked: &Asked, answered: Option<Strin
 /// paths do not tell.
 fn has_common_terminator(answer: Answer<'_>) -> bool {
     let Answer::Events(events) = answer else { return false };
-    events.iter().any(|event| matches!(event.name, "message_stop" | "response.completed"))
+    let names = ["message_stop", "response.completed"];
+    events.iter().any(|event| names.contains(&event.name) && failure::is_told_whole(event))
 }
 
 fn error_of_answer(trace: &TraceView<'_>) -> Option<String> {

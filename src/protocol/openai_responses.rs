@@ -1,7 +1,7 @@
 //! OpenAI Responses: one object, the events of its making, or a turn of a WebSocket, which has the same events.
 
 use super::Extracted;
-use super::failure::{self, event_kind};
+use super::failure::{self, event_kind, is_told_whole};
 use super::json::{members, text};
 use super::usage::{Spelling, later, of_object};
 use crate::trace::view::{Answer, EventView};
@@ -32,11 +32,11 @@ fn read_event(event: &EventView<'_>, said: &mut Extracted) {
     match &*event_kind(event) {
         "response.created" | "response.in_progress" => nested(json, said, Reach::Model),
         "response.completed" => {
-            said.stream_done = true;
+            said.stream_done |= is_told_whole(event);
             nested(json, said, Reach::Whole);
         }
         "response.incomplete" | "response.failed" => {
-            said.answer_was_whole = true;
+            said.answer_was_whole |= is_told_whole(event);
             nested(json, said, Reach::Whole);
         }
         "error" | "" => failure::in_event(event).into_iter().for_each(|failure| said.fail(failure)),

@@ -1,9 +1,12 @@
 //! What an answer said, whole or streamed, and under which id.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::canonical::{Blocks, Canonical};
+use super::form::Form;
 use super::id_hash;
-use super::reply::{Call, Spoken, called, is_made_by_model, string};
+use super::reply::{Arguments, Call, Spoken, called, is_made_by_model};
 use crate::json::Json;
 use crate::protocol::Protocol;
 use crate::trace::view::{Answer, EventView};
@@ -15,15 +18,11 @@ pub(super) fn of(protocol: Protocol, answer: &Answer<'_>) -> (Option<[u8; 8]>, O
     match (protocol, answer) {
         (Protocol::Chat, Answer::Json(text)) => {
             let message = first_of(Json::new(text), "choices").and_then(|choice| choice.get("message"));
-            if let Some(message) = message {
-                spoken.add_chat_message(message);
-            }
+            message.into_iter().for_each(|message| spoken.add_json(message, Spoken::add_chat_message));
         }
         (Protocol::Chat, Answer::Events(events)) => chat_stream(events, &mut spoken),
         (Protocol::Messages, Answer::Json(text)) => {
-            if let Some(content) = Json::new(text).get("content") {
-                spoken.add_messages_content(content);
-            }
+            spoken.add_json(Json::new(text), Spoken::add_messages_message);
         }
         (Protocol::Messages, Answer::Events(events)) => messages_stream(events, &mut spoken),
         (Protocol::Responses, Answer::Json(text)) => id = responses_object(Json::new(text), &mut spoken),
@@ -59,11 +58,11 @@ fn chat_stream(events: &[EventView<'_>], spoken: &mut Spoken) {
     for (_, data) in payloads(events) {
         let Some(delta) = first_of(data, "choices").and_then(|choice| choice.get("delta")) else { continue };
         let [content, tool_calls, function_call] = delta.pick(["content", "tool_calls", "function_call"]);
-        spoken.add_text(&string(content));
+        spoken.add_text(string(content).as_bytes());
         for piece in tool_calls.iter().flat_map(|it| it.elements()) {
             let [index, function, custom] = piece.pick(["index", "function", "custom"]);
             let Some(function) = function.or(custom) else { continue };
-            let piece = called(function);
+            let piece = Piece::of(function);
             let last = calls.last_key_value().map_or(0, |(last, _)| *last);
             // Some gateways send no index, and every call in one piece.
             let implied = if piece.name.is_empty() || calls.is_empty() { last } else { last.saturating_add(1) };
@@ -71,23 +70,38 @@ fn chat_stream(events: &[EventView<'_>], spoken: &mut Spoken) {
             append(calls.entry(index).or_default(), piece);
         }
         if let Some(function) = function_call.filter(|it| it.is_object()) {
-            append(calls.entry(0).or_default(), called(function));
+            append(calls.entry(0).or_default(), Piece::of(function));
         }
     }
     calls.into_values().for_each(|call| spoken.add_call(call));
 }
 
-fn append(call: &mut Call, piece: Call) {
+/// A piece of a call's name and arguments, which are text.
+struct Piece {
+    name: String,
+    arguments: String,
+}
+
+impl Piece {
+    fn of(function: Json<'_>) -> Piece {
+        let [name, arguments, input] = function.pick(["name", "arguments", "input"]);
+        Piece { name: string(name).into_owned(), arguments: string(arguments.or(input)).into_owned() }
+    }
+}
+
+fn append(call: &mut Call, piece: Piece) {
     // Some gateways repeat the name in every piece.
     if call.name.is_empty() {
-        call.name = piece.name;
+        call.name = piece.name.into_bytes();
     }
-    call.arguments.push_str(&piece.arguments);
+    if let Arguments::Text(text) = &mut call.arguments {
+        text.extend_from_slice(piece.arguments.as_bytes());
+    }
 }
 
 fn messages_stream(events: &[EventView<'_>], spoken: &mut Spoken) {
     // By block: the call as it began, and the arguments that came in pieces, which then count alone.
-    let mut calls: BTreeMap<u64, (Call, String)> = BTreeMap::new();
+    let mut calls: BTreeMap<u64, (Call, Vec<u8>)> = BTreeMap::new();
     for (name, data) in payloads(events) {
         let [kind, index, block, delta] = data.pick(["type", "index", "content_block", "delta"]);
         let kind = kind.and_then(Json::string).unwrap_or(name.into());
@@ -97,17 +111,19 @@ fn messages_stream(events: &[EventView<'_>], spoken: &mut Spoken) {
                 let [kind, text] = block.pick(["type", "text"]);
                 let kind = string(kind);
                 if kind == "text" {
-                    spoken.add_text(&string(text));
+                    spoken.add_text(string(text).as_bytes());
                 } else if kind.ends_with("tool_use") {
-                    calls.insert(index, (called(block), String::new()));
+                    let mut canonical = Canonical::default();
+                    canonical.value(block, Blocks::No);
+                    calls.insert(index, (called(Form::new(canonical.bytes())), Vec::new()));
                 }
             }
             ("content_block_delta", _, Some(delta)) => {
                 let [kind, text, json] = delta.pick(["type", "text", "partial_json"]);
                 if kind.is_some_and(|it| it.is("text_delta")) {
-                    spoken.add_text(&string(text));
+                    spoken.add_text(string(text).as_bytes());
                 } else if let (Some(json), Some((_, pieces))) = (json, calls.get_mut(&index)) {
-                    pieces.push_str(&string(Some(json)));
+                    pieces.extend_from_slice(string(Some(json)).as_bytes());
                 }
             }
             _ => {}
@@ -115,7 +131,7 @@ fn messages_stream(events: &[EventView<'_>], spoken: &mut Spoken) {
     }
     for (mut call, pieces) in calls.into_values() {
         if !pieces.is_empty() {
-            call.arguments = pieces;
+            call.arguments = Arguments::Text(pieces);
         }
         spoken.add_call(call);
     }
@@ -124,9 +140,7 @@ fn messages_stream(events: &[EventView<'_>], spoken: &mut Spoken) {
 /// Adds what a response object holds; gives the hash of its id.
 fn responses_object(response: Json<'_>, spoken: &mut Spoken) -> Option<[u8; 8]> {
     let [id, output] = response.pick(["id", "output"]);
-    for item in output.iter().flat_map(|it| it.elements()).filter(|item| is_made_by_model(*item)) {
-        spoken.add_responses_item(item);
-    }
+    output.into_iter().for_each(|output| spoken.add_json(output, Spoken::add_responses_output));
     id.and_then(id_hash)
 }
 
@@ -144,7 +158,11 @@ fn responses_stream(events: &[EventView<'_>], spoken: &mut Spoken) -> Option<[u8
                 whole = Spoken::default();
                 id = responses_object(response, &mut whole).or(id);
             }
-            ("response.output_item.done", _, Some(item)) if is_made_by_model(item) => items.add_responses_item(item),
+            ("response.output_item.done", _, Some(item)) => items.add_json(item, |items, item| {
+                if is_made_by_model(item) {
+                    items.add_responses_item(item);
+                }
+            }),
             _ => {}
         }
     }
@@ -154,6 +172,11 @@ fn responses_stream(events: &[EventView<'_>], spoken: &mut Spoken) -> Option<[u8
 
 fn gemini_element(element: Json<'_>, spoken: &mut Spoken) {
     if let Some(content) = first_of(element, "candidates").and_then(|candidate| candidate.get("content")) {
-        spoken.add_gemini_content(content);
+        spoken.add_json(content, Spoken::add_gemini_content);
     }
+}
+
+/// The string that a member is, `""` if it is none.
+fn string(member: Option<Json<'_>>) -> Cow<'_, str> {
+    member.and_then(Json::string).unwrap_or_default()
 }

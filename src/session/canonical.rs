@@ -14,8 +14,9 @@
 
 use std::ops::Range;
 
+use super::form::Form;
 use super::number;
-use crate::json::{Cursor, Json, unescape};
+use crate::json::{Cursor, Json};
 
 /// Nesting up to which members are sorted. Deeper values are taken as they are spelt, which bounds the work for
 /// hostile bodies; no known client nests nearly as deep.
@@ -100,26 +101,41 @@ impl Canonical {
         self.bytes.push(b']');
     }
 
-    /// Writes a string value as the array of one text block that it is short for.
-    pub(super) fn text_block(&mut self, text: Json<'_>) {
+    /// Writes the string value at the cursor as the array of one text block that it is short for.
+    pub(super) fn text_block(&mut self, cursor: &mut Cursor<'_>) {
         self.bytes.extend_from_slice(b"[{");
         self.string("text");
-        self.leaf(text);
+        self.string_at(cursor);
         self.string("type");
         self.string("text");
         self.bytes.extend_from_slice(b"}]");
     }
 
     /// Writes a string.
-    pub(super) fn string(&mut self, text: &str) {
+    pub(super) fn string(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
         self.bytes.push(b'"');
         self.bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(text);
+    }
+
+    /// Writes what is in its form already.
+    pub(super) fn form(&mut self, form: Form<'_>) {
+        self.bytes.extend_from_slice(form.bytes());
     }
 
     /// Writes a value in one pass over its text.
     pub(super) fn value(&mut self, json: Json<'_>, blocks: Blocks) {
-        let mut cursor = Cursor::new(json);
+        self.next(&mut Cursor::new(json), blocks);
+    }
+
+    /// Writes the value at the cursor, which goes behind it. Gives its text; `None` where no value begins.
+    pub(super) fn next<'a>(&mut self, cursor: &mut Cursor<'a>, blocks: Blocks) -> Option<Json<'a>> {
+        cursor.skip_separators();
+        if matches!(cursor.peek(), None | Some(b'}' | b']')) {
+            return None;
+        }
+        let start = cursor.position();
         loop {
             cursor.skip_separators();
             let Some(byte) = cursor.peek() else { break };
@@ -134,10 +150,14 @@ impl Canonical {
                     cursor.advance();
                     self.close();
                 }
-                _ if key_due => self.key(&mut cursor, blocks),
+                _ if key_due => self.key(cursor, blocks),
                 b'{' | b'[' if self.frames.len() < MAX_DEPTH => {
                     cursor.advance();
                     self.open(byte, blocks);
+                }
+                b'"' => {
+                    self.string_at(cursor);
+                    self.value_ended();
                 }
                 _ => match cursor.value() {
                     Some(value) => {
@@ -155,6 +175,7 @@ impl Canonical {
         while !self.frames.is_empty() {
             self.close();
         }
+        Some(cursor.since(start))
     }
 
     fn open(&mut self, byte: u8, blocks: Blocks) {
@@ -181,13 +202,15 @@ impl Canonical {
 
     /// Writes the key here, and the value too where a turn's liberties touch it.
     fn key(&mut self, cursor: &mut Cursor<'_>, blocks: Blocks) {
-        let Some(key) = cursor.value() else {
-            // No JSON: go on behind the odd byte.
-            cursor.advance();
+        if cursor.peek() != Some(b'"') {
+            // No JSON: go on behind what stands here.
+            if cursor.value().is_none() {
+                cursor.advance();
+            }
             return;
-        };
+        }
         let start = self.bytes.len();
-        self.leaf(key);
+        self.string_at(cursor);
         let key = (start + KEY_HEAD).min(self.bytes.len())..self.bytes.len();
         let name = &self.bytes[key.clone()];
         let is_content = blocks != Blocks::No && name == b"content";
@@ -200,9 +223,7 @@ impl Canonical {
         self.members.push(Member { key, whole: start..start });
         cursor.skip_separators();
         if is_content && blocks == Blocks::WithShorthand && cursor.peek() == Some(b'"') {
-            if let Some(text) = cursor.value() {
-                self.text_block(text);
-            }
+            self.text_block(cursor);
             self.member_ended();
         } else if let Some(Frame { kind: FrameKind::Object { value, .. }, .. }) = self.frames.last_mut() {
             *value = Some(if is_content { blocks } else { Blocks::No });
@@ -244,16 +265,16 @@ impl Canonical {
         self.bytes.extend_from_slice(&self.spare);
     }
 
-    /// Writes a string, number or literal, or a container as it is spelt.
+    /// Writes the string at the cursor.
+    fn string_at(&mut self, cursor: &mut Cursor<'_>) {
+        self.bytes.push(b'"');
+        self.with_length(|bytes| cursor.unescape_string(bytes));
+    }
+
+    /// Writes a number or literal, or a container as it is spelt.
     fn leaf(&mut self, json: Json<'_>) {
         let text = json.text();
         match text.as_bytes() {
-            [b'"', ..] => {
-                let inner = &text[1..];
-                let inner = inner.strip_suffix('"').unwrap_or(inner);
-                self.bytes.push(b'"');
-                self.with_length(|bytes| unescape(inner, bytes));
-            }
             b"null" => self.bytes.push(b'n'),
             b"true" => self.bytes.push(b't'),
             b"false" => self.bytes.push(b'f'),

@@ -1,15 +1,18 @@
 //! Conversations: which trace continues which.
 //!
 //! A request's body is read as a list of turns, and the first `n` of them are hashed for every `n` in one pass:
-//! a trace whose whole list is the beginning of another's is its parent ([`parent`]). Where two traces have the
+//! a trace whose whole list is the beginning of another's is its parent (the index finds it). Where two traces have the
 //! same list, the answer that the client sent back as a turn tells which of them it continues.
 
 mod answer;
 mod canonical;
+mod form;
+mod method;
 mod number;
-pub mod parent;
 mod reply;
 mod turns;
+
+pub use method::Method;
 
 use crate::ids::short_sha256;
 use crate::json::Json;

@@ -2,20 +2,19 @@
 //! turn that the client makes of it. Only text and tool calls count, for thoughts, ids, annotations and empty
 //! members come back in many ways or not at all.
 
-use std::borrow::Cow;
-
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use super::HASH_VERSION;
 use super::canonical::{Blocks, Canonical};
+use super::form::Form;
 use super::turns::short;
 use crate::json::Json;
 
 /// Text and tool calls, gathered from a turn, an answer or the events of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Spoken {
-    text: String,
+    text: Vec<u8>,
     calls: Vec<Call>,
 }
 
@@ -23,15 +22,30 @@ pub(super) struct Spoken {
 #[derive(Debug, Default)]
 pub(super) struct Call {
     /// The tool's name.
-    pub(super) name: String,
-    /// The arguments: JSON text where all is well.
-    pub(super) arguments: String,
+    pub(super) name: Vec<u8>,
+    /// What it is called with.
+    pub(super) arguments: Arguments,
+}
+
+/// The arguments of a tool call.
+#[derive(Debug)]
+pub(super) enum Arguments {
+    /// Text that holds JSON where all is well.
+    Text(Vec<u8>),
+    /// A value in its canonical form.
+    Form(Vec<u8>),
+}
+
+impl Default for Arguments {
+    fn default() -> Arguments {
+        Arguments::Text(Vec::new())
+    }
 }
 
 impl Spoken {
     /// Adds a piece of text behind what there is.
-    pub(super) fn add_text(&mut self, text: &str) {
-        self.text.push_str(text);
+    pub(super) fn add_text(&mut self, text: &[u8]) {
+        self.text.extend_from_slice(text);
     }
 
     /// Adds a tool call.
@@ -39,77 +53,83 @@ impl Spoken {
         self.calls.push(call);
     }
 
-    /// Adds what a Chat message holds.
-    pub(super) fn add_chat_message(&mut self, message: Json<'_>) {
-        let [content, tool_calls, function_call] = message.pick(["content", "tool_calls", "function_call"]);
-        self.add_content(content);
-        let functions = tool_calls.iter().flat_map(|it| it.elements()).filter_map(|call| {
-            // Custom tools have their input as free text.
-            let [function, custom] = call.pick(["function", "custom"]);
-            function.or(custom)
-        });
-        for function in functions.chain(function_call.filter(|it| it.is_object())) {
-            self.add_call(called(function));
-        }
+    /// Adds what `add` finds in a value.
+    pub(super) fn add_json(&mut self, json: Json<'_>, add: fn(&mut Spoken, Form<'_>)) {
+        let mut canonical = Canonical::default();
+        canonical.value(json, Blocks::No);
+        add(self, Form::new(canonical.bytes()));
     }
 
-    /// Adds the content of a Messages turn: a string or blocks.
-    pub(super) fn add_messages_content(&mut self, content: Json<'_>) {
-        if content.is_string() {
-            return self.add_content(Some(content));
+    /// Adds what a Chat message holds.
+    pub(super) fn add_chat_message(&mut self, message: Form<'_>) {
+        let [content, tool_calls, function_call] = message.pick(["content", "tool_calls", "function_call"]);
+        self.add_content(content);
+        for call in tool_calls.into_iter().flat_map(Form::elements) {
+            // Custom tools have their input as free text.
+            let [function, custom] = call.pick(["function", "custom"]);
+            function.or(custom).into_iter().for_each(|function| self.add_call(called(function)));
         }
+        let function_call = function_call.filter(|it| it.is_object());
+        function_call.into_iter().for_each(|function| self.add_call(called(function)));
+    }
+
+    /// Adds what a Messages message holds: a string or blocks.
+    pub(super) fn add_messages_message(&mut self, message: Form<'_>) {
+        let Some(content) = message.get("content") else { return };
+        self.add_text(content.string().unwrap_or_default());
         for block in content.elements() {
             let [kind, text] = block.pick(["type", "text"]);
-            match kind.and_then(Json::string) {
-                Some(kind) if kind == "text" => self.add_text(&string(text)),
-                Some(kind) if kind.ends_with("tool_use") => self.add_call(called(block)),
+            match kind.and_then(Form::string).unwrap_or_default() {
+                b"text" => self.add_text(string(text)),
+                kind if kind.ends_with(b"tool_use") => self.add_call(called(block)),
                 _ => {}
             }
         }
     }
 
     /// Adds an item that [`is_made_by_model`].
-    pub(super) fn add_responses_item(&mut self, item: Json<'_>) {
+    pub(super) fn add_responses_item(&mut self, item: Form<'_>) {
         let [kind, content, action] = item.pick(["type", "content", "action"]);
-        match kind.and_then(Json::string).as_deref() {
-            None | Some("message") => self.add_content(content),
-            Some("function_call" | "custom_tool_call") => self.add_call(called(item)),
-            Some(kind @ "local_shell_call") => self.add_call(Call {
-                name: kind.to_owned(),
-                arguments: action.map_or_else(String::new, |it| it.text().to_owned()),
+        match kind.and_then(Form::string) {
+            None | Some(b"message") => self.add_content(content),
+            Some(b"function_call" | b"custom_tool_call") => self.add_call(called(item)),
+            Some(kind @ b"local_shell_call") => self.add_call(Call {
+                name: kind.to_vec(),
+                arguments: action.map(|it| Arguments::Form(it.bytes().to_vec())).unwrap_or_default(),
             }),
             Some(_) => {}
         }
     }
 
+    /// Adds the items of a Responses answer.
+    pub(super) fn add_responses_output(&mut self, output: Form<'_>) {
+        output.elements().filter(|item| is_made_by_model(*item)).for_each(|item| self.add_responses_item(item));
+    }
+
     /// Adds the parts of a Gemini content; thoughts do not count.
-    pub(super) fn add_gemini_content(&mut self, content: Json<'_>) {
-        for part in content.get("parts").iter().flat_map(|it| it.elements()) {
+    pub(super) fn add_gemini_content(&mut self, content: Form<'_>) {
+        for part in content.get("parts").into_iter().flat_map(Form::elements) {
             let [text, thought, call, call_snake] = part.pick(["text", "thought", "functionCall", "function_call"]);
-            if thought.is_some_and(|it| it.text() == "true") {
+            if thought.is_some_and(|it| it.bytes() == b"t") {
                 continue;
             }
-            self.add_text(&string(text));
-            if let Some(call) = call.or(call_snake) {
-                self.add_call(called(call));
-            }
+            self.add_text(string(text));
+            call.or(call_snake).into_iter().for_each(|call| self.add_call(called(call)));
         }
     }
 
     /// A string, or the text of every part.
-    fn add_content(&mut self, content: Option<Json<'_>>) {
+    fn add_content(&mut self, content: Option<Form<'_>>) {
         let Some(content) = content else { return };
-        if content.is_string() {
-            self.add_text(&string(Some(content)));
-        }
+        self.add_text(content.string().unwrap_or_default());
         for part in content.elements() {
-            self.add_text(&string(part.get("text")));
+            self.add_text(string(part.get("text")));
         }
     }
 
     /// The fingerprint; `None` if nothing was said. White space around the text does not count, as clients trim it.
     pub(super) fn fingerprint(&self) -> Option<[u8; 8]> {
-        let text = self.text.trim();
+        let text = self.text.trim_ascii();
         if text.is_empty() && self.calls.is_empty() {
             return None;
         }
@@ -117,13 +137,9 @@ impl Spoken {
         canonical.string(text);
         for call in &self.calls {
             canonical.string(&call.name);
-            let arguments = call.arguments.trim();
-            if arguments.is_empty() {
-                canonical.value(Json::new("{}"), Blocks::No);
-            } else if serde_json::from_str::<IgnoredAny>(arguments).is_ok() {
-                canonical.value(Json::new(arguments), Blocks::No);
-            } else {
-                canonical.string(arguments);
+            match &call.arguments {
+                Arguments::Form(form) => canonical.form(Form::new(form)),
+                Arguments::Text(text) => arguments(text.trim_ascii(), &mut canonical),
             }
         }
         let mut digest = Sha256::new();
@@ -133,51 +149,59 @@ impl Spoken {
     }
 }
 
+/// Writes arguments that came as text: none are an empty object, what is no JSON is a string.
+fn arguments(text: &[u8], canonical: &mut Canonical) {
+    match std::str::from_utf8(text) {
+        Ok("") => canonical.value(Json::new("{}"), Blocks::No),
+        Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => canonical.value(Json::new(text), Blocks::No),
+        _ => canonical.string(text),
+    }
+}
+
 /// The fingerprint of a Chat message if an assistant spoke it.
-pub(super) fn of_chat_turn(message: Json<'_>) -> Option<[u8; 8]> {
-    spoken_by("assistant", message, |spoken| spoken.add_chat_message(message))
+pub(super) fn of_chat_turn(message: Form<'_>) -> Option<[u8; 8]> {
+    spoken_by(b"assistant", message, Spoken::add_chat_message)
 }
 
 /// The fingerprint of a Messages message if an assistant spoke it.
-pub(super) fn of_messages_turn(message: Json<'_>) -> Option<[u8; 8]> {
-    spoken_by("assistant", message, |spoken| {
-        if let Some(content) = message.get("content") {
-            spoken.add_messages_content(content);
-        }
-    })
+pub(super) fn of_messages_turn(message: Form<'_>) -> Option<[u8; 8]> {
+    spoken_by(b"assistant", message, Spoken::add_messages_message)
 }
 
 /// The fingerprint of a Gemini content if the model spoke it.
-pub(super) fn of_gemini_turn(content: Json<'_>) -> Option<[u8; 8]> {
-    spoken_by("model", content, |spoken| spoken.add_gemini_content(content))
+pub(super) fn of_gemini_turn(content: Form<'_>) -> Option<[u8; 8]> {
+    spoken_by(b"model", content, Spoken::add_gemini_content)
 }
 
-fn spoken_by(role: &str, turn: Json<'_>, add: impl FnOnce(&mut Spoken)) -> Option<[u8; 8]> {
-    turn.get("role").filter(|it| it.is(role))?;
+fn spoken_by(role: &[u8], turn: Form<'_>, add: fn(&mut Spoken, Form<'_>)) -> Option<[u8; 8]> {
+    turn.get("role").and_then(Form::string).filter(|it| *it == role)?;
     let mut spoken = Spoken::default();
-    add(&mut spoken);
+    add(&mut spoken, turn);
     spoken.fingerprint()
 }
 
 /// Whether a Responses item is part of what a model answers: its messages, thoughts and calls.
-pub(super) fn is_made_by_model(item: Json<'_>) -> bool {
+pub(super) fn is_made_by_model(item: Form<'_>) -> bool {
     let [kind, role] = item.pick(["type", "role"]);
-    match kind.and_then(Json::string).as_deref() {
-        None | Some("message") => role.is_some_and(|it| it.is("assistant")),
-        Some("reasoning" | "mcp_list_tools" | "mcp_approval_request") => true,
-        Some(kind) => kind.ends_with("_call"),
+    match kind.and_then(Form::string) {
+        None | Some(b"message") => role.and_then(Form::string) == Some(b"assistant"),
+        Some(b"reasoning" | b"mcp_list_tools" | b"mcp_approval_request") => true,
+        Some(kind) => kind.ends_with(b"_call"),
     }
 }
 
 /// A call whose `arguments`, `args` or `input` is JSON or a string that holds it.
-pub(super) fn called(call: Json<'_>) -> Call {
+pub(super) fn called(call: Form<'_>) -> Call {
     let [name, arguments, args, input] = call.pick(["name", "arguments", "args", "input"]);
-    let arguments = arguments.or(args).or(input).filter(|it| !it.is_null());
-    let arguments = arguments.map(|it| it.string().unwrap_or(Cow::Borrowed(it.text()))).unwrap_or_default();
-    Call { name: string(name).into_owned(), arguments: arguments.into_owned() }
+    let arguments = arguments.or(args).or(input).filter(|it| it.bytes() != b"n");
+    let arguments = arguments.map(|it| match it.string() {
+        Some(text) => Arguments::Text(text.to_vec()),
+        None => Arguments::Form(it.bytes().to_vec()),
+    });
+    Call { name: string(name).to_vec(), arguments: arguments.unwrap_or_default() }
 }
 
 /// The string that a member is, `""` if it is none.
-pub(super) fn string(member: Option<Json<'_>>) -> Cow<'_, str> {
-    member.and_then(Json::string).unwrap_or_default()
+fn string(member: Option<Form<'_>>) -> &[u8] {
+    member.and_then(Form::string).unwrap_or_default()
 }

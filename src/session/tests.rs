@@ -3,10 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::parent::{Candidate, Method, choose};
 use super::*;
 use crate::headers::Headers;
-use crate::ids::{TraceId, TraceIds, UnixMillis};
 use crate::trace::view::{Answer, EventData, EventView};
 
 /// A conversation of a request without an answer.
@@ -47,62 +45,31 @@ fn chat(texts: &[&str]) -> Conversation {
     of(Protocol::Chat, &json!({"model": "m", "messages": messages}).to_string())
 }
 
-/// Links traces that follow one another in time, as an index does.
-#[derive(Default)]
-struct Index {
-    traces: Vec<Candidate>,
-    ids: Option<TraceIds>,
-}
-
-impl Index {
-    fn insert(&mut self, conversation: &Conversation) -> (TraceId, Option<TraceId>, Option<Method>) {
-        let now = UnixMillis(1000 + self.traces.len() as i64 * 10);
-        let id = self.ids.get_or_insert_with(|| TraceIds::new(3)).next(now);
-        let parent = choose(id, conversation, now, &self.traces);
-        self.traces.push(Candidate {
-            id,
-            root: parent.map_or(id, |parent| parent.root),
-            ts_start: now,
-            ts_end: UnixMillis(now.0 + 5),
-            prefix_len: conversation.prefixes.len(),
-            hash: conversation.prefixes.last().copied(),
-            answer: conversation.answer,
-            response_id: conversation.response_id,
-            conversation_id: conversation.conversation_id,
-        });
-        (id, parent.map(|parent| parent.id), parent.map(|parent| parent.method))
-    }
+/// Whether the later request begins with all of the earlier one's turns, and goes on.
+fn continues(later: &Conversation, earlier: &Conversation) -> bool {
+    let length = earlier.prefixes.len();
+    length < later.prefixes.len() && earlier.prefixes.last() == later.prefixes[..length].last()
 }
 
 #[test]
 fn a_growing_conversation_is_one_chain_and_a_repeat_is_no_parent() {
-    let mut index = Index::default();
-    let (a, parent, _) = index.insert(&chat(&["1"]));
-    assert_eq!(parent, None);
-    let (_, parent, _) = index.insert(&chat(&["1", "2", "3"]));
-    assert_eq!(parent, Some(a));
-    let (again, parent, _) = index.insert(&chat(&["1", "2", "3"]));
-    assert_eq!(parent, Some(a), "identical requests are siblings");
-    let (_, parent, _) = index.insert(&chat(&["1", "2", "other"]));
-    assert_eq!(parent, Some(a), "a second try is a sibling too");
-    let (_, parent, _) = index.insert(&chat(&["1", "2", "3", "4", "5"]));
-    assert_eq!(parent, Some(again), "of equal beginnings the latest");
-    assert!(index.traces.iter().all(|it| it.root == a));
-    let (x, parent, _) = index.insert(&chat(&["1"]));
-    assert_eq!((parent, index.traces.last().unwrap().root), (None, x));
+    let [one, three, other, five] =
+        [&["1"][..], &["1", "2", "3"], &["1", "2", "other"], &["1", "2", "3", "4", "5"]].map(chat);
+    assert!(continues(&three, &one) && continues(&other, &one) && continues(&five, &one));
+    assert!(continues(&five, &three) && !continues(&five, &other));
+    assert!(!continues(&three, &three) && !continues(&one, &three), "neither a repeat nor a shorter one follows");
 }
 
 #[test]
-fn of_two_equal_requests_the_one_is_continued_whose_answer_came_back() {
-    let mut index = Index::default();
+fn the_answer_that_came_back_tells_two_equal_requests_apart() {
     let request = json!({"messages": [{"role": "user", "content": "hi"}]}).to_string();
     let answer = |text: &str| json!({"choices": [{"message": {"role": "assistant", "content": text}}]}).to_string();
-    let (first, ..) = index.insert(&answered(Protocol::Chat, &request, Answer::Json(&answer("one"))));
-    let (second, ..) = index.insert(&answered(Protocol::Chat, &request, Answer::Json(&answer("two"))));
-    let (_, parent, method) = index.insert(&chat(&["hi", "one", "more"]));
-    assert_eq!((parent, method), (Some(first), Some(Method::PrefixAnswer)));
-    let (_, parent, method) = index.insert(&chat(&["hi", "three", "more"]));
-    assert_eq!((parent, method), (Some(second), Some(Method::Prefix)));
+    let first = answered(Protocol::Chat, &request, Answer::Json(&answer("one")));
+    let second = answered(Protocol::Chat, &request, Answer::Json(&answer("two")));
+    let next = chat(&["hi", "one", "more"]);
+    assert!(continues(&next, &first) && continues(&next, &second));
+    assert!(first.answer.is_some() && next.replies[1] == first.answer);
+    assert_ne!(next.replies[1], second.answer);
 }
 
 #[test]
@@ -151,6 +118,7 @@ fn bodies_without_turns_have_none() {
         (Protocol::Chat, "[]"),
         (Protocol::Chat, r#"{"messages":[]}"#),
         (Protocol::Chat, r#"{"messages":"hi"}"#),
+        (Protocol::Chat, r#"{"messages":{"role":"user"}}"#),
         (Protocol::Messages, r#"{"system":"x"}"#),
         (Protocol::Messages, r#"{"system":"x","messages":[]}"#),
         (Protocol::Responses, r#"{"input":null,"instructions":null}"#),

@@ -3,8 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use super::canonical::{Blocks, Canonical};
+use super::form::Form;
 use super::{HASH_VERSION, reply};
-use crate::json::Json;
+use crate::json::{Cursor, Json};
 use crate::protocol::Protocol;
 
 /// The role of the virtual turn that the system text makes.
@@ -36,18 +37,14 @@ pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u
     ]);
     match protocol {
         Protocol::Chat => {
-            for message in messages.iter().flat_map(|it| it.elements()) {
-                rolling.turn(message, reply::of_chat_turn(message));
-            }
+            messages.filter(|it| it.is_array()).into_iter().for_each(|it| rolling.turns(it, reply::of_chat_turn));
         }
         Protocol::Messages => {
             let messages = messages.filter(|it| it.elements().next().is_some());
             if let Some(system) = system.filter(|it| !it.is_null() && messages.is_some()) {
                 rolling.system_turn(system);
             }
-            for message in messages.iter().flat_map(|it| it.elements()) {
-                rolling.turn(message, reply::of_messages_turn(message));
-            }
+            messages.into_iter().for_each(|it| rolling.turns(it, reply::of_messages_turn));
         }
         Protocol::Responses => {
             if let Some(instructions) = instructions.filter(|it| !it.is_null()) {
@@ -61,16 +58,10 @@ pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u
             }
         }
         _ => {
-            // A single content may stand without its list.
-            let alone = contents.filter(|it| it.is_object());
-            let contents: Vec<Json<'_>> = contents.iter().flat_map(|it| it.elements()).chain(alone).collect();
-            let system = instruction.or(instruction_snake).filter(|it| !it.is_null() && !contents.is_empty());
-            if let Some(system) = system {
-                rolling.system_turn(system);
-            }
-            for content in contents {
-                rolling.turn(content, reply::of_gemini_turn(content));
-            }
+            let contents = contents.filter(|it| it.is_object() || it.elements().next().is_some());
+            let system = instruction.or(instruction_snake).filter(|it| !it.is_null() && contents.is_some());
+            system.into_iter().for_each(|system| rolling.system_turn(system));
+            contents.into_iter().for_each(|it| rolling.turns(it, reply::of_gemini_turn));
         }
     }
     (rolling.prefixes, rolling.replies)
@@ -95,15 +86,27 @@ impl Rolling {
         Rolling { digest, canonical: Canonical::default(), blocks, prefixes: Vec::new(), replies: Vec::new() }
     }
 
-    fn turn(&mut self, turn: Json<'_>, reply: Option<[u8; 8]>) {
-        self.canonical.value(turn, self.blocks);
-        self.end_turn(reply);
+    /// The elements of a list, or the object that stands in its stead.
+    fn turns(&mut self, list: Json<'_>, reply: fn(Form<'_>) -> Option<[u8; 8]>) {
+        let mut cursor = Cursor::new(list);
+        if list.is_array() {
+            cursor.advance();
+        } else if !list.is_object() {
+            return;
+        }
+        while self.canonical.next(&mut cursor, self.blocks).is_some() {
+            let reply = reply(Form::new(self.canonical.bytes()));
+            self.end_turn(reply);
+        }
     }
 
     /// The items of a Responses request. Those between two that the model did not make are one reply.
     fn items(&mut self, items: Json<'_>) {
         let mut run: Option<(usize, reply::Spoken)> = None;
-        for item in items.elements() {
+        let mut cursor = Cursor::new(items);
+        cursor.advance();
+        while self.canonical.next(&mut cursor, self.blocks).is_some() {
+            let item = Form::new(self.canonical.bytes());
             let index = self.replies.len();
             if !reply::is_made_by_model(item) {
                 self.end_run(run.take());
@@ -111,7 +114,7 @@ impl Rolling {
                 let (_, spoken) = run.get_or_insert_with(|| (index, reply::Spoken::default()));
                 spoken.add_responses_item(item);
             }
-            self.turn(item, None);
+            self.end_turn(None);
         }
         self.end_run(run);
     }
@@ -134,7 +137,7 @@ impl Rolling {
             }
             self.canonical.close_array();
         } else if content.is_string() && self.blocks == Blocks::WithShorthand {
-            self.canonical.text_block(content);
+            self.canonical.text_block(&mut Cursor::new(content));
         } else {
             self.canonical.value(content, self.blocks);
         }

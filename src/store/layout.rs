@@ -93,9 +93,14 @@ impl Layout {
         self.root.join(bucket.to_string())
     }
 
+    /// The folder of all attachments of a bucket.
+    pub fn attachments(&self, bucket: BucketId) -> PathBuf {
+        self.bucket(bucket).join("media")
+    }
+
     /// The folder of a trace's attachments.
     pub fn media(&self, bucket: BucketId, trace: TraceId) -> PathBuf {
-        self.bucket(bucket).join("media").join(trace.to_string())
+        self.attachments(bucket).join(trace.to_string())
     }
 
     /// The segment and form that a path names, absolute under the root or relative to it.

@@ -3,4 +3,5 @@
 pub mod data_dir;
 pub mod layout;
 pub mod lease;
+pub mod overrides;
 pub mod token;

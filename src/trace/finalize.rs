@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -35,8 +36,8 @@ pub struct FinalizeSettings {
 pub struct Finished {
     /// The line, without its newline.
     pub line: Vec<u8>,
-    /// Its row; `media_count` is 0 until attachments are written.
-    pub row: Row,
+    /// Its row; `media_count` is 0 until attachments are written. It outlives the line, which may be large.
+    pub row: Arc<Row>,
     /// The attachments inside the bodies, if they are wanted.
     pub attachments: Vec<Attachment>,
     /// How many of the two bodies could not be read as what they claim to be (`parse_error`).
@@ -120,7 +121,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
     if row.end != exchange.end {
         line.replace_range(end_name, row.end.name());
     }
-    Finished { line: line.into_bytes(), row, attachments, parse_errors }
+    Finished { line: line.into_bytes(), row: Arc::new(row), attachments, parse_errors }
 }
 
 /// The line and row of an exchange of which a parser died: bodies as they came, nothing of them read.
@@ -173,7 +174,7 @@ pub(super) fn raw(exchange: &Exchange, more: impl FnOnce(&mut String)) -> Finish
         derive(facts(exchange, client, key), protocol, &view).row
     }))
     .unwrap_or_else(|_| bare_row(exchange, key, protocol));
-    Finished { line: line.into_bytes(), row, attachments: Vec::new(), parse_errors }
+    Finished { line: line.into_bytes(), row: Arc::new(row), attachments: Vec::new(), parse_errors }
 }
 
 /// Members up to the request; where the name of the end stands.

@@ -85,7 +85,7 @@ pub fn finalize_piece(trace: &SocketTrace, settings: &FinalizeSettings) -> Finis
     if row.end != exchange.end {
         line.replace_range(end_name, row.end.name());
     }
-    Finished { line: line.into_bytes(), row, attachments, parse_errors }
+    Finished { line: line.into_bytes(), row: row.into(), attachments, parse_errors }
 }
 
 /// The line and row of a piece that nobody could read, or on which a parser died: what there is of it, unread.

@@ -227,7 +227,7 @@ async fn the_ceiling_ends_a_drain_that_takes_too_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_while_a_child_backs_off_starts_nothing_any_more() {
+async fn a_child_that_backs_off_is_started_to_be_drained() {
     let (tell, mut told) = Told::channel();
     let (registry, slot, other) = (Registry::new(), Slot::new(), Slot::new());
     let children = vec![worker("it", &slot, &tell), worker("other", &other, &tell)];
@@ -238,8 +238,28 @@ async fn a_drain_while_a_child_backs_off_starts_nothing_any_more() {
         tokio::task::yield_now().await;
     }
     root.drain(LONG).await.unwrap();
-    assert_eq!(told.so_far().iter().filter(|it| *it == "it started").count(), 1);
+    let told = told.so_far();
+    assert_eq!(told.iter().filter(|it| *it == "it started").count(), 2);
+    assert_eq!(told.last().unwrap(), "it stopped", "what it owns comes to its end in its `post_stop`");
     assert_eq!(report(&registry, "it").state, ChildState::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_while_one_below_it_drains_is_there_again() {
+    let (tell, mut told) = Told::channel();
+    let (registry, upper, lower) = (Registry::new(), Slot::new(), Slot::new());
+    let children = vec![worker("upper", &upper, &tell), worker("lower", &lower, &tell)];
+    let root = Root::start(plan(&registry, 3, children)).await.unwrap();
+    (0..100).for_each(|number| order(&lower, Order::Work(number)));
+    let drained = tokio::spawn(async move { root.drain(LONG).await });
+    told.until("lower did 3").await;
+    order(&upper, Order::Panic);
+    told.until("upper started").await;
+    upper.cast_when_there(Order::Work(7)).await;
+    drained.await.unwrap().unwrap();
+    let told = told.so_far();
+    let at = |what: &str| told.iter().position(|it| it == what).unwrap_or_else(|| panic!("no {what}: {told:?}"));
+    assert!(at("upper did 7") < at("lower stopped") && at("lower stopped") < at("upper stopped"), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

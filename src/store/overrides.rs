@@ -1,0 +1,137 @@
+//! `runtime_overrides.json`: what was set at run time, above YAML and environment.
+//!
+//! The file is replaced whole: written beside, synced, renamed over. What this version does not know in it is kept.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+/// The overrides could not be read or written. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum OverridesError {
+    /// The disk refused.
+    #[error("cannot read or write {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no JSON object.
+    #[error("{path}:{line}:{column}: {reason}; mend or delete the file")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1; 0 where the whole file is meant.
+        column: usize,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// The file's content.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides(Map<String, Value>);
+
+impl Overrides {
+    /// Reads the file; one that does not exist or is empty overrides nothing.
+    ///
+    /// # Errors
+    /// [`OverridesError`].
+    pub fn read(path: &Path) -> Result<Overrides, OverridesError> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Overrides::default()),
+            Err(source) => return Err(OverridesError::Io { path: path.into(), source }),
+        };
+        if text.trim_ascii().is_empty() {
+            return Ok(Overrides::default());
+        }
+        serde_json::from_slice(&text).map(Overrides).map_err(|error| OverridesError::Malformed {
+            path: path.into(),
+            line: error.line(),
+            column: error.column(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Replaces the file, mode 0600.
+    ///
+    /// # Errors
+    /// [`OverridesError::Io`].
+    pub fn write(&self, path: &Path) -> Result<(), OverridesError> {
+        let failed = |source| OverridesError::Io { path: path.into(), source };
+        let beside = path.with_extension("json.new");
+        let text = format!("{:#}\n", Value::Object(self.0.clone()));
+        let written = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&beside, path))
+            .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
+        written.map_err(failed)
+    }
+
+    /// `media.save_attachments`, if it is overridden. A value that is no boolean is not one.
+    pub fn save_attachments(&self) -> Option<bool> {
+        self.0.get("media")?.get("save_attachments")?.as_bool()
+    }
+
+    /// Overrides `media.save_attachments`.
+    pub fn set_save_attachments(&mut self, saves: bool) {
+        let media = self.0.entry("media").or_insert_with(|| Value::Object(Map::new()));
+        if !media.is_object() {
+            *media = Value::Object(Map::new());
+        }
+        media["save_attachments"] = saves.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_read_back_and_the_rest_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runtime_overrides.json");
+        assert_eq!(Overrides::read(&path).unwrap().save_attachments(), None);
+        fs::write(&path, r#"{"retention":{"max_bytes":5},"media":{"later":1},"new":[1]}"#).unwrap();
+        let mut overrides = Overrides::read(&path).unwrap();
+        overrides.set_save_attachments(false);
+        overrides.write(&path).unwrap();
+        let found: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let expected =
+            serde_json::json!({"retention":{"max_bytes":5},"media":{"later":1,"save_attachments":false},"new":[1]});
+        assert_eq!(found, expected);
+        assert_eq!(Overrides::read(&path).unwrap().save_attachments(), Some(false));
+    }
+
+    #[test]
+    fn a_broken_file_is_told_with_its_place_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runtime_overrides.json");
+        for (text, place) in [("{\n \"media\": tru }", ":2:"), ("[]", ":1:"), ("{} x", ":1:4")] {
+            fs::write(&path, text).unwrap();
+            let error = Overrides::read(&path).unwrap_err().to_string();
+            assert!(error.contains(place), "{text}: {error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn an_empty_file_overrides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runtime_overrides.json");
+        fs::write(&path, "\n").unwrap();
+        assert_eq!(Overrides::read(&path).unwrap(), Overrides::default());
+    }
+}

@@ -1,0 +1,60 @@
+//! A data dir with lines in it, as an earlier run would have left them.
+
+use std::io::Write;
+use std::path::Path;
+
+/// What matters of a line to a list.
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) id: String,
+    /// Without the `Z`.
+    pub(crate) ts_start: String,
+    pub(crate) key_hash: &'static str,
+    pub(crate) status: i32,
+    pub(crate) path: String,
+    pub(crate) model: &'static str,
+    pub(crate) project: &'static str,
+}
+
+impl Line {
+    /// The trace of this number, begun so many milliseconds after 10:00 on 2026-05-27.
+    pub(crate) fn new(number: usize, at_ms: usize) -> Line {
+        let (minute, second) = (at_ms / 60_000, at_ms / 1000 % 60);
+        Line {
+            id: id(number),
+            ts_start: format!("2026-05-27T10:{minute:02}:{second:02}.{:03}", at_ms % 1000),
+            key_hash: "aaaaaaaa00000001",
+            status: 200,
+            path: "/v1/chat/completions".into(),
+            model: "m-1",
+            project: "",
+        }
+    }
+
+    fn text(&self) -> String {
+        let Line { id, ts_start, key_hash, status, path, model, project } = self;
+        let system = match *project {
+            "" => String::new(),
+            name => format!(r#"{{"role":"system","content":"Contents of /src/AGENTS.md:\n\n# {name}\n"}},"#),
+        };
+        format!(
+            r#"{{"id":"{id}","v":1,"ts_start":"{ts_start}Z","ts_end":"{ts_start}Z","client":"192.0.2.1","method":"POST","path":"{path}","upstream":"http://gateway.example","status":{status},"end":"complete","key_hash":"{key_hash}","protocol":"chat","req":{{"headers":{{}},"bytes":0,"body":{{"messages":[{system}{{"role":"user","content":"{id}"}}]}}}},"resp":{{"headers":{{}},"bytes":0,"body":{{"model":"{model}"}}}},"disconnected":false,"truncated_req":false,"truncated_resp":false}}"#
+        )
+    }
+}
+
+/// The id of this number. Numbers sort as their ids do.
+pub(crate) fn id(number: usize) -> String {
+    format!("01J{number:023}")
+}
+
+/// Writes lines into the files of their keys.
+pub(crate) fn write(data_dir: &Path, lines: &[Line]) {
+    for line in lines {
+        let day = data_dir.join(&line.ts_start[..10]);
+        std::fs::create_dir_all(&day).unwrap();
+        let path = day.join(format!("{}.jsonl", &line.key_hash[..8]));
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{}", line.text()).unwrap();
+    }
+}
