@@ -8,7 +8,6 @@ use std::time::Duration;
 use api_log::config::{Config, ListenAddress};
 use api_log::counters::{Counters, DropCause};
 use api_log::ids::TraceIds;
-use api_log::socket::{PartLimits, SocketLimits};
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
@@ -46,10 +45,6 @@ const COUNT_GRACE: Duration = Duration::from_secs(5);
 const CUT_GRACE: Duration = Duration::from_secs(2);
 /// How often to look whether the last connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// A part of a socket is sealed when it holds so much.
-const PART_BYTES: usize = 4 << 20;
-/// And so long after its first event: a crash of the process loses no more than that of a socket.
-const PART_AGE: Duration = Duration::from_secs(60);
 
 /// Why the recorder does not start.
 #[derive(Debug, thiserror::Error)]
@@ -195,7 +190,7 @@ impl System {
             memory: memory.clone(),
             counters: counters.clone(),
             ids: ids.clone(),
-            limits: socket_limits(config.storage.max_body_bytes),
+            limits: SocketShared::limits(config.storage.max_body_bytes),
             max_waiting: MOST_WAITING,
         });
         let recorder = Arc::new(Recorder {
@@ -402,7 +397,7 @@ impl Parts {
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
-                sockets.on(recording.clone()).with_grace(DRAIN_GRACE),
+                sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
                 watchdog,
@@ -420,16 +415,6 @@ async fn is_quiet_within(front: &Front, within: Duration) -> bool {
         }
     };
     tokio::time::timeout(within, quiet).await.is_ok()
-}
-
-/// What a socket's reader may hold: of messages and turns no more than of a body.
-fn socket_limits(max_body_bytes: u64) -> SocketLimits {
-    let mut limits = SocketLimits::default();
-    let most = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
-    limits.messages.message_bytes = limits.messages.message_bytes.min(most);
-    limits.turns.turn_bytes = limits.turns.turn_bytes.min(most);
-    limits.parts = PartLimits { part_bytes: PART_BYTES, part_us: PART_AGE.as_micros() as u64, ..limits.parts };
-    limits
 }
 
 /// A queue whose push wakes the actor in `slot`.

@@ -4,20 +4,25 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api_log::counters::{Counters, DropCause, InFlight};
 use api_log::exchange::{End, Exchange};
 use api_log::ids::{TraceIds, UnixMillis};
 use api_log::protocol::Protocol;
 use api_log::recording::Mark;
-use api_log::socket::{Piece, SocketEnd, SocketLimits, SocketReader, SocketTrace, Unread};
+use api_log::socket::{PartLimits, Piece, SocketEnd, SocketLimits, SocketReader, SocketTrace, Unread};
 use api_log::wire::websocket::Deflate;
 
 use super::captured::{Captured, Memory, Share};
 use super::held::{CapturedPiece, Content};
 use super::intake::Intake;
 use super::open_socket::{Batch, Ended, News, Passed};
+
+/// A part of a socket is sealed when it holds so much.
+const PART_BYTES: usize = 4 << 20;
+/// And so long after its first event: a crash of the process loses no more than that of a socket.
+const PART_AGE: Duration = Duration::from_secs(60);
 
 /// What all readings share.
 pub(crate) struct Shared {
@@ -33,6 +38,18 @@ pub(crate) struct Shared {
     pub(crate) limits: SocketLimits,
     /// At most this many traces wait to be finalized.
     pub(crate) max_waiting: usize,
+}
+
+impl Shared {
+    /// What a socket's reader may hold: of messages and turns no more than of a body.
+    pub(crate) fn limits(max_body_bytes: u64) -> SocketLimits {
+        let mut limits = SocketLimits::default();
+        let most = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
+        limits.messages.message_bytes = limits.messages.message_bytes.min(most);
+        limits.turns.turn_bytes = limits.turns.turn_bytes.min(most);
+        limits.parts = PartLimits { part_bytes: PART_BYTES, part_us: PART_AGE.as_micros() as u64, ..limits.parts };
+        limits
+    }
 }
 
 /// One socket's reading.

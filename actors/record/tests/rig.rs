@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::peer::Peer;
+use crate::faults::{self, Alone};
 use crate::mock;
 use crate::system::System;
 
@@ -34,6 +35,7 @@ pub(super) struct Rig {
     /// Ends when it is dropped.
     _mock: Option<Box<dyn Any>>,
     _dir: TempDir,
+    _alone: Alone,
 }
 
 /// A trace as recorded: its line and its row.
@@ -63,6 +65,7 @@ impl Rig {
         mock: Option<Box<dyn Any>>,
         settings: &[(&str, &str)],
     ) -> Rig {
+        let alone = faults::alone().await;
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("data");
         let given = [
@@ -83,6 +86,7 @@ impl Rig {
             upstream,
             _mock: mock,
             _dir: dir,
+            _alone: alone,
         }
     }
 
