@@ -147,18 +147,18 @@ impl<'a> Cursor<'a> {
     pub(crate) fn unescape_string(&mut self, out: &mut Vec<u8>) {
         let bytes = self.text.as_bytes();
         self.at += 1;
-        while let Some(rest) = bytes.get(self.at..) {
-            let Some(step) = memchr::memchr2(b'"', b'\\', rest) else {
-                out.extend_from_slice(rest);
-                self.at = bytes.len();
-                return;
-            };
-            out.extend_from_slice(&rest[..step]);
-            self.at += step + 1;
-            if rest[step] == b'"' {
-                return;
+        loop {
+            let rest = bytes.get(self.at..).unwrap_or_default();
+            let plain = copy_plain(rest, out);
+            self.at += plain + 1;
+            match rest.get(plain) {
+                Some(b'\\') => self.at += push_escaped(&rest[plain + 1..], out),
+                Some(_) => return,
+                None => {
+                    self.at = bytes.len();
+                    return;
+                }
             }
-            self.at += push_escaped(&rest[step + 1..], out);
         }
     }
 
@@ -216,14 +216,67 @@ fn end_of_value(bytes: &[u8], start: usize) -> usize {
 /// The offset behind the string whose opening quote stands at `start`.
 fn end_of_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while let Some(step) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        at += step;
-        if bytes[at] == b'"' {
-            return at + 1;
+    loop {
+        at += plain_length(bytes.get(at..).unwrap_or_default());
+        match bytes.get(at) {
+            Some(b'\\') => at += 2,
+            Some(_) => return at + 1,
+            None => return bytes.len(),
         }
-        at += 2;
     }
-    bytes.len()
+}
+
+/// Up to here a string is searched word by word: most strings, and most texts between two escapes, are so short that
+/// calling a vector search costs more than it saves.
+const SHORT_BYTES: usize = 32;
+
+/// How many bytes stand before the first quote or backslash.
+fn plain_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while at < SHORT_BYTES
+        && let Some(word) = word_at(bytes, at)
+    {
+        if let Some(plain) = plain_in_word(word) {
+            return at + plain;
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    at + memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len())
+}
+
+/// Appends the bytes before the first quote or backslash; gives how many they are.
+fn copy_plain(bytes: &[u8], out: &mut Vec<u8>) -> usize {
+    let mut at = 0;
+    while at < SHORT_BYTES
+        && let Some(word) = word_at(bytes, at)
+    {
+        // Copied whole and cut back, since copies of a known size are cheap.
+        out.extend_from_slice(&word);
+        if let Some(plain) = plain_in_word(word) {
+            out.truncate(out.len() - 8 + plain);
+            return at + plain;
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    out.extend_from_slice(&rest[..plain]);
+    at + plain
+}
+
+fn word_at(bytes: &[u8], at: usize) -> Option<[u8; 8]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+/// Where the first quote or backslash stands in eight bytes.
+fn plain_in_word(word: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    // The top bit of each byte that is 0, and perhaps of some behind the first of them.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let word = u64::from_le_bytes(word);
+    let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// Appends the characters that the inside of a JSON string stands for, as UTF-8. A surrogate that stands alone

@@ -102,15 +102,15 @@ fn segments(target: &str) -> Vec<&str> {
 }
 
 fn fits(pattern: &str, path: &[&str]) -> bool {
-    let wanted: Vec<&str> = pattern.split('/').collect();
-    path.windows(wanted.len()).enumerate().any(|(at, found)| {
-        let is_last = at + wanted.len() == path.len();
-        wanted.iter().zip(found).all(|(wanted, found)| match wanted.strip_prefix('*') {
-            None => wanted == found,
+    let width = pattern.split('/').count();
+    path.windows(width).enumerate().any(|(at, found)| {
+        let is_last = at + width == path.len();
+        pattern.split('/').zip(found).all(|(wanted, found)| match wanted.strip_prefix('*') {
+            None => wanted == *found,
             Some("") => true,
             // Left of the verb's colon there may be other colons: `ft:gpt-4o:org::id`.
             Some(verb) => is_last && split_verb(found).is_some_and(|(_, it)| it == &verb[1..]),
-        }) && (wanted.len() > 1 || pattern.starts_with('*') || is_last || is_anchored(path, at))
+        }) && (width > 1 || pattern.starts_with('*') || is_last || is_anchored(path, at))
     })
 }
 

@@ -21,9 +21,13 @@ use crate::trace::view::TraceView;
 
 /// The version of everything that is hashed here. An index that holds hashes of another version has to be built
 /// anew.
-pub const HASH_VERSION: u32 = 1;
+pub const HASH_VERSION: u32 = 2;
 
-/// What links a trace to others of the same key. Hashes are the first 8 bytes of a SHA-256.
+/// What links a trace to others of the same key.
+///
+/// Turns and answers are hashed with XXH3, ids with the first 8 bytes of a SHA-256. Whoever can make turns whose
+/// hashes collide with somebody's of the same key could as well send those very turns: hashes that are hard to forge
+/// would add nothing here but time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversation {
     /// The hash of the first `n` turns of the request at index `n - 1`; empty if it has no turns.

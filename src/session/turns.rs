@@ -1,6 +1,6 @@
 //! The turns of a request, hashed as they come.
 
-use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::canonical::{Blocks, Canonical};
 use super::form::Form;
@@ -67,9 +67,10 @@ pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u
     (rolling.prefixes, rolling.replies)
 }
 
-/// A digest that is fed turn by turn and read off after each.
+/// A chain of hashes: each turn's is seeded with that of the turns before it. So the hash of every prefix falls out
+/// on the way, and each byte is hashed once.
 struct Rolling {
-    digest: Sha256,
+    hash: u64,
     canonical: Canonical,
     blocks: Blocks,
     prefixes: Vec<[u8; 8]>,
@@ -78,12 +79,11 @@ struct Rolling {
 
 impl Rolling {
     fn new(family: &str, blocks: Blocks, continues: Option<[u8; 8]>) -> Rolling {
-        let mut digest = Sha256::new();
-        digest.update(format!("api-log turns {HASH_VERSION} {family}\0"));
+        let mut hash = xxh3_64_with_seed(family.as_bytes(), HASH_VERSION.into());
         if let Some(answer) = continues {
-            digest.update(answer);
+            hash = xxh3_64_with_seed(&answer, hash);
         }
-        Rolling { digest, canonical: Canonical::default(), blocks, prefixes: Vec::new(), replies: Vec::new() }
+        Rolling { hash, canonical: Canonical::default(), blocks, prefixes: Vec::new(), replies: Vec::new() }
     }
 
     /// The elements of a list, or the object that stands in its stead.
@@ -159,18 +159,11 @@ impl Rolling {
     }
 
     fn end_turn(&mut self, reply: Option<[u8; 8]>) {
-        self.digest.update(self.canonical.bytes());
+        self.hash = xxh3_64_with_seed(self.canonical.bytes(), self.hash);
         self.canonical.clear();
-        self.prefixes.push(short(self.digest.clone()));
+        self.prefixes.push(self.hash.to_be_bytes());
         self.replies.push(reply);
     }
-}
-
-/// The first 8 bytes of a digest.
-pub(super) fn short(digest: Sha256) -> [u8; 8] {
-    let digest: [u8; 32] = digest.finalize().into();
-    let [a, b, c, d, e, f, g, h, ..] = digest;
-    [a, b, c, d, e, f, g, h]
 }
 
 fn is_signed_anew(block: Json<'_>) -> bool {
