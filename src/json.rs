@@ -213,36 +213,40 @@ fn end_of_value(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// The offset behind the string whose opening quote stands at `start`.
+/// The offset behind the string whose opening quote stands at `start`. Only quotes are looked for, since texts hold
+/// many more line breaks, and so escapes, than quotes.
 fn end_of_string(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    loop {
-        at += plain_length(bytes.get(at..).unwrap_or_default());
-        match bytes.get(at) {
-            Some(b'\\') => at += 2,
-            Some(_) => return at + 1,
-            None => return bytes.len(),
+    let inner = start + 1;
+    let mut at = inner;
+    while let Some(step) = bytes.get(at..).and_then(quote) {
+        at += step;
+        let is_escape = |byte: &&u8| **byte == b'\\';
+        let backslashes = bytes[inner..at].iter().rev().take_while(is_escape).count();
+        at += 1;
+        if backslashes % 2 == 0 {
+            return at;
         }
     }
+    bytes.len()
 }
 
 /// Up to here a string is searched word by word: most strings, and most texts between two escapes, are so short that
 /// calling a vector search costs more than it saves.
 const SHORT_BYTES: usize = 32;
 
-/// How many bytes stand before the first quote or backslash.
-fn plain_length(bytes: &[u8]) -> usize {
+/// Where the first quote stands.
+fn quote(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while at < SHORT_BYTES
         && let Some(word) = word_at(bytes, at)
     {
-        if let Some(plain) = plain_in_word(word) {
-            return at + plain;
+        let found = zeros(word ^ QUOTES);
+        if found != 0 {
+            return Some(at + first_of(found));
         }
         at += 8;
     }
-    let rest = &bytes[at..];
-    at + memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len())
+    memchr::memchr(b'"', &bytes[at..]).map(|step| at + step)
 }
 
 /// Appends the bytes before the first quote or backslash; gives how many they are.
@@ -252,10 +256,11 @@ fn copy_plain(bytes: &[u8], out: &mut Vec<u8>) -> usize {
         && let Some(word) = word_at(bytes, at)
     {
         // Copied whole and cut back, since copies of a known size are cheap.
-        out.extend_from_slice(&word);
-        if let Some(plain) = plain_in_word(word) {
-            out.truncate(out.len() - 8 + plain);
-            return at + plain;
+        out.extend_from_slice(&word.to_le_bytes());
+        let found = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
+        if found != 0 {
+            out.truncate(out.len() - 8 + first_of(found));
+            return at + first_of(found);
         }
         at += 8;
     }
@@ -265,18 +270,23 @@ fn copy_plain(bytes: &[u8], out: &mut Vec<u8>) -> usize {
     at + plain
 }
 
-fn word_at(bytes: &[u8], at: usize) -> Option<[u8; 8]> {
-    bytes.get(at..)?.first_chunk().copied()
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+
+/// Eight bytes, the first of them in the lowest bits.
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
 }
 
-/// Where the first quote or backslash stands in eight bytes.
-fn plain_in_word(word: [u8; 8]) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    // The top bit of each byte that is 0, and perhaps of some behind the first of them.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let word = u64::from_le_bytes(word);
-    let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
-    (found != 0).then(|| found.trailing_zeros() as usize / 8)
+/// The top bit of each byte that is 0, and perhaps of some behind the first of them.
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+/// Which byte the lowest bit stands in.
+fn first_of(bits: u64) -> usize {
+    bits.trailing_zeros() as usize / 8
 }
 
 /// Appends the characters that the inside of a JSON string stands for, as UTF-8. A surrogate that stands alone

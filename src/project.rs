@@ -112,7 +112,7 @@ pub fn project(protocol: Protocol, request_json: &str) -> Option<Project> {
     by_reference(system)
         .or_else(|| {
             // A long conversation's text is made only where it can tell something.
-            let content = user_turn.filter(|it| FILES.iter().any(|(file, _)| it.text().contains(file)))?;
+            let content = user_turn.filter(|it| memmem::find(it.text().as_bytes(), b".md").is_some())?;
             by_reference(text_of(content).trim())
         })
         .or_else(|| by_opening(system))

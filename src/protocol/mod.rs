@@ -25,6 +25,7 @@ mod usage;
 #[cfg(test)]
 mod samples;
 
+use crate::json::Json;
 use crate::trace::Usage;
 use crate::trace::view::{Answer, TraceView};
 
@@ -171,12 +172,15 @@ impl Asked {
         let mut asked = Asked::default();
         // What a socket's opening message nests: Responses (`response`), Realtime (`session`).
         let mut nested = None;
-        json::members(trace.request_json.unwrap_or_default(), |name, value| match name {
-            "model" => asked.model = json::text(value).map(Into::into),
-            "stream" => asked.stream = json::boolean(value),
-            "response" | "session" => nested = json::member(value, "model").and_then(json::text),
-            _ => {}
-        });
+        for (name, value) in Json::new(trace.request_json.unwrap_or_default()).members() {
+            let value = value.text();
+            match &*name {
+                "model" => asked.model = json::text(value).map(Into::into),
+                "stream" => asked.stream = json::boolean(value),
+                "response" | "session" => nested = json::member(value, "model").and_then(json::text),
+                _ => {}
+            }
+        }
         asked.model = asked.model.or(nested.map(Into::into));
         asked
     }
