@@ -7,6 +7,7 @@ use super::form::Form;
 use super::{HASH_VERSION, reply};
 use crate::json::{Cursor, Json};
 use crate::protocol::Protocol;
+use crate::trace::asked::Asked;
 
 /// The role of the virtual turn that the system text makes.
 const SYSTEM_ROLE: &str = "__apilog_system__";
@@ -18,7 +19,7 @@ const SIGNED_BLOCK: &str = "x-anthropic-billing-header:";
 pub(super) type Hashes = (Vec<[u8; 8]>, Vec<Option<[u8; 8]>>);
 
 /// Hashes the turns of a request in one pass. `continues` is the hash of the answer that they follow.
-pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u8; 8]>) -> Hashes {
+pub(super) fn hashed(protocol: Protocol, asked: &Asked<'_>, continues: Option<[u8; 8]>) -> Hashes {
     let mut rolling = match protocol {
         Protocol::Chat => Rolling::new("chat", Blocks::WithShorthand, continues),
         Protocol::Messages => Rolling::new("messages", Blocks::WithShorthand, continues),
@@ -26,15 +27,7 @@ pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u
         Protocol::Gemini => Rolling::new("gemini", Blocks::Yes, continues),
         _ => return Hashes::default(),
     };
-    let [messages, system, instructions, input, contents, instruction, instruction_snake] = request.pick([
-        "messages",
-        "system",
-        "instructions",
-        "input",
-        "contents",
-        "systemInstruction",
-        "system_instruction",
-    ]);
+    let Asked { messages, system, instructions, input, contents, system_instruction, .. } = *asked;
     match protocol {
         Protocol::Chat => {
             messages.filter(|it| it.is_array()).into_iter().for_each(|it| rolling.turns(it, reply::of_chat_turn));
@@ -59,7 +52,7 @@ pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u
         }
         _ => {
             let contents = contents.filter(|it| it.is_object() || it.elements().next().is_some());
-            let system = instruction.or(instruction_snake).filter(|it| !it.is_null() && contents.is_some());
+            let system = system_instruction.filter(|it| !it.is_null() && contents.is_some());
             system.into_iter().for_each(|system| rolling.system_turn(system));
             contents.into_iter().for_each(|it| rolling.turns(it, reply::of_gemini_turn));
         }
