@@ -10,7 +10,9 @@ use api_log::exchange::{End, Exchange};
 use api_log::headers::Headers;
 use api_log::ids::{TraceId, UnixMillis};
 use api_log::jsonl::line::read_row;
+use api_log::protocol::{Protocol, extract};
 use api_log::recording::{Mark, Recording};
+use api_log::trace::view::{Answer, EventData, EventView, TraceView};
 use api_log::trace::{FinalizeSettings, finalize};
 use api_log::wire::decode::{Limits, codings, decode};
 use api_log::wire::{json, sse};
@@ -146,6 +148,31 @@ fn wire(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What an answer says of itself: model, tokens, finish.
+fn usage(criterion: &mut Criterion) {
+    let stream = event_stream(5_000);
+    let parsed = sse::parse(&stream).events;
+    let data: Vec<&str> = parsed.iter().filter_map(|it| it.data.as_deref()).collect();
+    let events: Vec<_> = data.iter().map(|data| EventView { name: "", data: EventData::Json(data) }).collect();
+    let headers = Headers::new();
+    let view = TraceView {
+        method: "POST",
+        target: "/v1/chat/completions",
+        status: Some(200),
+        request_headers: &headers,
+        response_headers: &headers,
+        request_json: None,
+        answer: Answer::Events(&events),
+    };
+    let mut group = criterion.benchmark_group("usage");
+    group.throughput(Throughput::Bytes(data.iter().map(|it| it.len() as u64).sum()));
+    group.bench_function("extract", |bench| bench.iter(|| extract(Protocol::Chat, black_box(&view), true, true)));
+    group.bench_function("value_round_trip", |bench| {
+        bench.iter(|| black_box(&data).iter().map(|data| value_round_trip(data).len()).sum::<usize>());
+    });
+    group.finish();
+}
+
 fn whole(criterion: &mut Criterion) {
     let settings = FinalizeSettings::default();
     let mut group = criterion.benchmark_group("finalize");
@@ -179,5 +206,5 @@ fn whole(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, wire, whole);
+criterion_group!(benches, wire, usage, whole);
 criterion_main!(benches);

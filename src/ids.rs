@@ -28,7 +28,13 @@ impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of_day = self.0.rem_euclid(86_400_000);
         let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);
-        write!(f, "{}T{hour:02}:{minute:02}:{second:02}.{:03}Z", self.date(), of_day % 1000)
+        let mut text = *b"T00:00:00.000Z";
+        put_digits(&mut text[1..3], hour);
+        put_digits(&mut text[4..6], minute);
+        put_digits(&mut text[7..9], second);
+        put_digits(&mut text[10..13], of_day % 1000);
+        self.date().fmt(f)?;
+        f.write_str(ascii(&text))
     }
 }
 
@@ -54,7 +60,14 @@ pub struct Date(pub i32);
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil_from_days(i64::from(self.0));
-        write!(f, "{year:04}-{month:02}-{day:02}")
+        if !(0..=9999).contains(&year) {
+            return write!(f, "{year:04}-{month:02}-{day:02}");
+        }
+        let mut text = *b"0000-00-00";
+        put_digits(&mut text[..4], year);
+        put_digits(&mut text[5..7], month);
+        put_digits(&mut text[8..], day);
+        f.write_str(ascii(&text))
     }
 }
 
@@ -69,6 +82,21 @@ impl FromStr for Date {
         let since = date.since((jiff::Unit::Day, jiff::civil::date(1970, 1, 1))).map_err(|_| NotATime)?;
         Ok(Date(since.get_days()))
     }
+}
+
+/// Writes a number that is not negative in as many digits as there is room for. Every line and row holds several
+/// times and hashes, and the machinery of `{:02}` costs ten times as much.
+fn put_digits(room: &mut [u8], number: i64) {
+    let mut rest = number;
+    for digit in room.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+}
+
+/// Text that was put together from ASCII.
+fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Gregorian year, month and day of a day number (the era arithmetic of the proleptic calendar:
@@ -183,7 +211,7 @@ impl KeyHash {
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        f.write_str(hex(&self.0, &mut [0; 16]))
     }
 }
 
@@ -207,7 +235,7 @@ pub struct ShortKey(pub [u8; 4]);
 
 impl fmt::Display for ShortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        f.write_str(hex(&self.0, &mut [0; 8]))
     }
 }
 
@@ -230,8 +258,14 @@ impl FromStr for ShortKey {
 #[error("not lower-case hex of the right length")]
 pub struct NotHex;
 
-fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+/// The lower-case hex digits of `bytes`, as far as there is room for them.
+pub(crate) fn hex<'t>(bytes: &[u8], room: &'t mut [u8]) -> &'t str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in room.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    let length = room.len().min(2 * bytes.len());
+    ascii(&room[..length])
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], NotHex> {

@@ -147,18 +147,18 @@ impl<'a> Cursor<'a> {
     pub(crate) fn unescape_string(&mut self, out: &mut Vec<u8>) {
         let bytes = self.text.as_bytes();
         self.at += 1;
-        while let Some(rest) = bytes.get(self.at..) {
-            let Some(step) = memchr::memchr2(b'"', b'\\', rest) else {
-                out.extend_from_slice(rest);
-                self.at = bytes.len();
-                return;
-            };
-            out.extend_from_slice(&rest[..step]);
-            self.at += step + 1;
-            if rest[step] == b'"' {
-                return;
+        loop {
+            let rest = bytes.get(self.at..).unwrap_or_default();
+            let plain = copy_plain(rest, out);
+            self.at += plain + 1;
+            match rest.get(plain) {
+                Some(b'\\') => self.at += push_escaped(&rest[plain + 1..], out),
+                Some(_) => return,
+                None => {
+                    self.at = bytes.len();
+                    return;
+                }
             }
-            self.at += push_escaped(&rest[step + 1..], out);
         }
     }
 
@@ -213,17 +213,80 @@ fn end_of_value(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// The offset behind the string whose opening quote stands at `start`.
+/// The offset behind the string whose opening quote stands at `start`. Only quotes are looked for, since texts hold
+/// many more line breaks, and so escapes, than quotes.
 fn end_of_string(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(step) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+    let inner = start + 1;
+    let mut at = inner;
+    while let Some(step) = bytes.get(at..).and_then(quote) {
         at += step;
-        if bytes[at] == b'"' {
-            return at + 1;
+        let is_escape = |byte: &&u8| **byte == b'\\';
+        let backslashes = bytes[inner..at].iter().rev().take_while(is_escape).count();
+        at += 1;
+        if backslashes % 2 == 0 {
+            return at;
         }
-        at += 2;
     }
     bytes.len()
+}
+
+/// Up to here a string is searched word by word: most strings, and most texts between two escapes, are so short that
+/// calling a vector search costs more than it saves.
+const SHORT_BYTES: usize = 32;
+
+/// Where the first quote stands.
+fn quote(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < SHORT_BYTES
+        && let Some(word) = word_at(bytes, at)
+    {
+        let found = zeros(word ^ QUOTES);
+        if found != 0 {
+            return Some(at + first_of(found));
+        }
+        at += 8;
+    }
+    memchr::memchr(b'"', &bytes[at..]).map(|step| at + step)
+}
+
+/// Appends the bytes before the first quote or backslash; gives how many they are.
+fn copy_plain(bytes: &[u8], out: &mut Vec<u8>) -> usize {
+    let mut at = 0;
+    while at < SHORT_BYTES
+        && let Some(word) = word_at(bytes, at)
+    {
+        // Copied whole and cut back, since copies of a known size are cheap.
+        out.extend_from_slice(&word.to_le_bytes());
+        let found = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
+        if found != 0 {
+            out.truncate(out.len() - 8 + first_of(found));
+            return at + first_of(found);
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    out.extend_from_slice(&rest[..plain]);
+    at + plain
+}
+
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+
+/// Eight bytes, the first of them in the lowest bits.
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+}
+
+/// The top bit of each byte that is 0, and perhaps of some behind the first of them.
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+/// Which byte the lowest bit stands in.
+fn first_of(bits: u64) -> usize {
+    bits.trailing_zeros() as usize / 8
 }
 
 /// Appends the characters that the inside of a JSON string stands for, as UTF-8. A surrogate that stands alone

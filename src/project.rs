@@ -4,6 +4,7 @@ use memchr::{memchr2, memmem};
 
 use crate::json::Json;
 use crate::protocol::Protocol;
+use crate::trace::asked::Asked;
 
 /// A project, and what told its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,20 +90,20 @@ pub fn project_name(protocol: Protocol, request_json: &str) -> Option<String> {
 /// `Contents of`. The first Markdown heading in the 400 bytes that follow names the project. Where the system text
 /// has none, it may itself begin with a heading, unless that is one that coding tools use for their own.
 pub fn project(protocol: Protocol, request_json: &str) -> Option<Project> {
-    let request = Json::new(request_json);
+    project_of(protocol, &Asked::of_text(Some(request_json)))
+}
+
+/// As [`project`], of a request that has been read.
+pub(crate) fn project_of(protocol: Protocol, asked: &Asked<'_>) -> Option<Project> {
     let (system, user_turn) = match protocol {
         Protocol::Chat => {
-            let messages = request.get("messages")?;
+            let messages = asked.messages?;
             (spoken_as_system(messages), user_turn(messages))
         }
-        Protocol::Messages => {
-            let [system, messages] = request.pick(["system", "messages"]);
-            (system.map(text_of).unwrap_or_default(), messages.and_then(user_turn))
-        }
+        Protocol::Messages => (asked.system.map(text_of).unwrap_or_default(), asked.messages.and_then(user_turn)),
         Protocol::Responses => {
-            let [instructions, input] = request.pick(["instructions", "input"]);
-            let mut system = instructions.and_then(Json::string).unwrap_or_default().into_owned();
-            let input = input.unwrap_or(Json::new("null"));
+            let mut system = asked.instructions.and_then(Json::string).unwrap_or_default().into_owned();
+            let input = asked.input.unwrap_or(Json::new("null"));
             add_piece(&mut system, &spoken_as_system(input));
             (system, if input.is_string() { Some(input) } else { user_turn(input) })
         }
@@ -112,7 +113,7 @@ pub fn project(protocol: Protocol, request_json: &str) -> Option<Project> {
     by_reference(system)
         .or_else(|| {
             // A long conversation's text is made only where it can tell something.
-            let content = user_turn.filter(|it| FILES.iter().any(|(file, _)| it.text().contains(file)))?;
+            let content = user_turn.filter(|it| memmem::find(it.text().as_bytes(), b".md").is_some())?;
             by_reference(text_of(content).trim())
         })
         .or_else(|| by_opening(system))

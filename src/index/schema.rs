@@ -12,9 +12,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ids::UnixMillis;
 
-/// `PRAGMA user_version` of the schema below. Raised with every change to it: an index of another version is
-/// set aside and built anew from the files.
-pub const VERSION: i32 = 1;
+/// `PRAGMA user_version`: the version of the conversations' hashes, and in its last three digits that of the schema
+/// below, raised with every change to it. An index of another version is set aside and built anew from the files.
+pub const VERSION: i32 = 1000 * crate::session::HASH_VERSION as i32 + 1;
 
 const SCHEMA: &str = include_str!("schema.sql");
 

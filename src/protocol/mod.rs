@@ -25,7 +25,9 @@ mod usage;
 #[cfg(test)]
 mod samples;
 
+use crate::json::Json;
 use crate::trace::Usage;
+use crate::trace::asked::Asked;
 use crate::trace::view::{Answer, TraceView};
 
 /// What an exchange speaks, told by its path.
@@ -131,7 +133,17 @@ impl Extracted {
 /// Reads what a trace says. `saw_done` tells that the stream held a `[DONE]`; `ended_in_order` that the
 /// transport did not break (Gemini streams have no terminator of their own).
 pub fn extract(protocol: Protocol, trace: &TraceView<'_>, saw_done: bool, ended_in_order: bool) -> Extracted {
-    let asked = Asked::read(trace);
+    extract_of(protocol, trace, &Asked::of_text(trace.request_json), saw_done, ended_in_order)
+}
+
+/// As [`extract`], of a request that has been read.
+pub(crate) fn extract_of(
+    protocol: Protocol,
+    trace: &TraceView<'_>,
+    asked: &Asked<'_>,
+    saw_done: bool,
+    ended_in_order: bool,
+) -> Extracted {
     let mut said = match protocol {
         Protocol::Chat | Protocol::Completions => openai_chat::read(trace.answer),
         Protocol::Responses => openai_responses::read(trace.answer),
@@ -143,12 +155,12 @@ pub fn extract(protocol: Protocol, trace: &TraceView<'_>, saw_done: bool, ended_
         Protocol::Realtime => openai_realtime::read(trace.answer),
         Protocol::Models | Protocol::Unknown => other::read(trace.answer),
     };
-    said.model = model(protocol, trace.target, &asked, said.model);
+    said.model = model(protocol, trace.target, asked, said.model);
     said.usage = usage::with_total(said.usage);
 
     let is_streamed = saw_done || matches!(trace.answer, Answer::Events(_));
     let streams = is_streamed || path::asks_for_stream(trace.target);
-    said.stream = asked.stream.or(streams.then_some(true));
+    said.stream = asked.stream.map(Json::text).and_then(json::boolean).or(streams.then_some(true));
 
     said.stream_done |= saw_done || has_common_terminator(trace.answer);
     said.answer_was_whole = is_streamed && (said.answer_was_whole || said.stream_done);
@@ -159,32 +171,16 @@ pub fn extract(protocol: Protocol, trace: &TraceView<'_>, saw_done: bool, ended_
     said
 }
 
-/// What the request's body asks for.
-#[derive(Debug, Default)]
-struct Asked {
-    model: Option<String>,
-    stream: Option<bool>,
-}
-
-impl Asked {
-    fn read(trace: &TraceView<'_>) -> Asked {
-        let mut asked = Asked::default();
-        // What a socket's opening message nests: Responses (`response`), Realtime (`session`).
-        let mut nested = None;
-        json::members(trace.request_json.unwrap_or_default(), |name, value| match name {
-            "model" => asked.model = json::text(value).map(Into::into),
-            "stream" => asked.stream = json::boolean(value),
-            "response" | "session" => nested = json::member(value, "model").and_then(json::text),
-            _ => {}
-        });
-        asked.model = asked.model.or(nested.map(Into::into));
-        asked
-    }
+/// The model that the request's body asks for, be it in what a socket's opening message nests.
+fn model_asked(asked: &Asked<'_>) -> Option<String> {
+    let nested = || asked.session.or(asked.response).and_then(|it| json::member(it.text(), "model"));
+    let text = |value| json::text(value).map(Into::into);
+    asked.model.map(Json::text).and_then(text).or_else(|| nested().and_then(text))
 }
 
 /// The model by the protocol's rule. A path names it last of all, but for Gemini, which says it nowhere else.
-fn model(protocol: Protocol, target: &str, asked: &Asked, answered: Option<String>) -> Option<String> {
-    let asked = || asked.model.clone();
+fn model(protocol: Protocol, target: &str, asked: &Asked<'_>, answered: Option<String>) -> Option<String> {
+    let asked = || model_asked(asked);
     let in_path = || path::model(target);
     match protocol {
         Protocol::Chat | Protocol::Completions | Protocol::Messages => answered.or_else(asked).or_else(in_path),

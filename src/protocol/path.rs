@@ -12,44 +12,44 @@ use super::Protocol::{self, *};
 /// its family. `*` is any segment; `*:verb` is one that ends in `:verb`, and only the path's last. A row of one
 /// plain segment is too common a word to be taken anywhere: it fits at the path's start or end, or behind a version
 /// (`v1`), `openai` or a deployment's name.
-const PATHS: &[(&str, Protocol, Asks)] = &[
+const PATHS: &[(&[&str], Protocol, Asks)] = &[
     // Vertex: the vendor's own body behind Google's verbs.
-    ("publishers/anthropic/models/*:rawPredict", Messages, Asks::ByBody),
-    ("publishers/anthropic/models/*:streamRawPredict", Messages, Asks::Stream),
-    ("publishers/mistralai/models/*:rawPredict", Chat, Asks::ByBody),
-    ("publishers/mistralai/models/*:streamRawPredict", Chat, Asks::Stream),
+    (&["publishers", "anthropic", "models", "*:rawPredict"], Messages, Asks::ByBody),
+    (&["publishers", "anthropic", "models", "*:streamRawPredict"], Messages, Asks::Stream),
+    (&["publishers", "mistralai", "models", "*:rawPredict"], Chat, Asks::ByBody),
+    (&["publishers", "mistralai", "models", "*:streamRawPredict"], Chat, Asks::Stream),
     // Gemini, on its own API, on Vertex, and on the one of its command line (`/v1internal:generateContent`).
-    ("*:generateContent", Gemini, Asks::ByBody),
-    ("*:streamGenerateContent", Gemini, Asks::Stream),
-    ("*:countTokens", Gemini, Asks::ByBody),
-    ("*:embedContent", Embeddings, Asks::ByBody),
-    ("*:batchEmbedContents", Embeddings, Asks::ByBody),
+    (&["*:generateContent"], Gemini, Asks::ByBody),
+    (&["*:streamGenerateContent"], Gemini, Asks::Stream),
+    (&["*:countTokens"], Gemini, Asks::ByBody),
+    (&["*:embedContent"], Embeddings, Asks::ByBody),
+    (&["*:batchEmbedContents"], Embeddings, Asks::ByBody),
     // Bedrock's shape. Its bodies are the vendors' own; Anthropic's are the ones that clients send there, and other
     // vendors' have no field of that name. The model may be an alias, so that it does not tell.
-    ("model/*/invoke", Messages, Asks::ByBody),
-    ("model/*/invoke-with-response-stream", Messages, Asks::Stream),
-    ("chat/completions", Chat, Asks::ByBody),
-    ("images/generations", Images, Asks::ByBody),
-    ("images/edits", Images, Asks::ByBody),
-    ("images/variations", Images, Asks::ByBody),
-    ("audio/speech", Audio, Asks::ByBody),
-    ("audio/transcriptions", Audio, Asks::ByBody),
-    ("audio/translations", Audio, Asks::ByBody),
-    ("completions", Completions, Asks::ByBody),
-    ("embeddings", Embeddings, Asks::ByBody),
-    ("embed", Embeddings, Asks::ByBody),
-    ("responses/compact", Responses, Asks::ByBody),
-    ("responses", Responses, Asks::ByBody),
+    (&["model", "*", "invoke"], Messages, Asks::ByBody),
+    (&["model", "*", "invoke-with-response-stream"], Messages, Asks::Stream),
+    (&["chat", "completions"], Chat, Asks::ByBody),
+    (&["images", "generations"], Images, Asks::ByBody),
+    (&["images", "edits"], Images, Asks::ByBody),
+    (&["images", "variations"], Images, Asks::ByBody),
+    (&["audio", "speech"], Audio, Asks::ByBody),
+    (&["audio", "transcriptions"], Audio, Asks::ByBody),
+    (&["audio", "translations"], Audio, Asks::ByBody),
+    (&["completions"], Completions, Asks::ByBody),
+    (&["embeddings"], Embeddings, Asks::ByBody),
+    (&["embed"], Embeddings, Asks::ByBody),
+    (&["responses", "compact"], Responses, Asks::ByBody),
+    (&["responses"], Responses, Asks::ByBody),
     // The messages of an Assistants thread are records, not the Messages API.
-    ("threads/*/messages", Unknown, Asks::ByBody),
-    ("messages/count_tokens", Messages, Asks::ByBody),
-    ("messages/batches", Messages, Asks::ByBody),
-    ("messages", Messages, Asks::ByBody),
-    ("realtime", Realtime, Asks::ByBody),
-    ("models", Models, Asks::ByBody),
+    (&["threads", "*", "messages"], Unknown, Asks::ByBody),
+    (&["messages", "count_tokens"], Messages, Asks::ByBody),
+    (&["messages", "batches"], Messages, Asks::ByBody),
+    (&["messages"], Messages, Asks::ByBody),
+    (&["realtime"], Realtime, Asks::ByBody),
+    (&["models"], Models, Asks::ByBody),
     // Whatever else Gemini's own version holds (files, caches) is of its family, but not its OpenAI mount.
-    ("v1beta/openai", Unknown, Asks::ByBody),
-    ("v1beta/*", Gemini, Asks::ByBody),
+    (&["v1beta", "openai"], Unknown, Asks::ByBody),
+    (&["v1beta", "*"], Gemini, Asks::ByBody),
 ];
 
 /// How a request says that it wants a stream.
@@ -101,8 +101,12 @@ fn segments(target: &str) -> Vec<&str> {
     path.split('/').filter(|segment| !segment.is_empty()).collect()
 }
 
-fn fits(pattern: &str, path: &[&str]) -> bool {
-    let wanted: Vec<&str> = pattern.split('/').collect();
+fn fits(wanted: &[&str], path: &[&str]) -> bool {
+    // Nearly all rows end here.
+    let [first, ..] = wanted else { return false };
+    if !first.starts_with('*') && !path.contains(first) {
+        return false;
+    }
     path.windows(wanted.len()).enumerate().any(|(at, found)| {
         let is_last = at + wanted.len() == path.len();
         wanted.iter().zip(found).all(|(wanted, found)| match wanted.strip_prefix('*') {
@@ -110,7 +114,7 @@ fn fits(pattern: &str, path: &[&str]) -> bool {
             Some("") => true,
             // Left of the verb's colon there may be other colons: `ft:gpt-4o:org::id`.
             Some(verb) => is_last && split_verb(found).is_some_and(|(_, it)| it == &verb[1..]),
-        }) && (wanted.len() > 1 || pattern.starts_with('*') || is_last || is_anchored(path, at))
+        }) && (wanted.len() > 1 || first.starts_with('*') || is_last || is_anchored(path, at))
     })
 }
 
@@ -124,7 +128,8 @@ fn is_anchored(path: &[&str], at: usize) -> bool {
 
 /// `M:verb` as model and verb. Some clients encode the colon.
 fn split_verb(segment: &str) -> Option<(&str, &str)> {
-    segment.rsplit_once(':').or_else(|| segment.rsplit_once("%3A")).or_else(|| segment.rsplit_once("%3a"))
+    let encoded = || segment.rsplit_once("%3A").or_else(|| segment.rsplit_once("%3a"));
+    segment.rsplit_once(':').or_else(|| if segment.contains('%') { encoded() } else { None })
 }
 
 /// `%XX` undone (RFC 3986 §2.1). What is no UTF-8 afterwards stays as it was.

@@ -17,7 +17,7 @@ pub(super) fn of(protocol: Protocol, answer: &Answer<'_>) -> (Option<[u8; 8]>, O
     let mut id = None;
     match (protocol, answer) {
         (Protocol::Chat, Answer::Json(text)) => {
-            let message = first_of(Json::new(text), "choices").and_then(|choice| choice.get("message"));
+            let message = of_first(Json::new(text), "choices", "message");
             message.into_iter().for_each(|message| spoken.add_json(message, Spoken::add_chat_message));
         }
         (Protocol::Chat, Answer::Events(events)) => chat_stream(events, &mut spoken),
@@ -48,15 +48,18 @@ fn payloads<'a>(events: &'a [EventView<'a>]) -> impl DoubleEndedIterator<Item = 
     events.iter().filter_map(|event| event.data.json().map(|data| (event.name, Json::new(data))))
 }
 
-/// The element of `list` with `index` 0, where a missing index is 0.
-fn first_of<'a>(json: Json<'a>, list: &str) -> Option<Json<'a>> {
-    json.get(list)?.elements().find(|it| it.get("index").is_none_or(|index| index.text() == "0"))
+/// The member `name` of the element of `list` with `index` 0, where a missing index is 0.
+fn of_first<'a>(json: Json<'a>, list: &str, name: &str) -> Option<Json<'a>> {
+    json.get(list)?.elements().find_map(|element| {
+        let [index, member] = element.pick(["index", name]);
+        index.is_none_or(|index| index.text() == "0").then_some(member)
+    })?
 }
 
 fn chat_stream(events: &[EventView<'_>], spoken: &mut Spoken) {
     let mut calls: BTreeMap<u64, Call> = BTreeMap::new();
     for (_, data) in payloads(events) {
-        let Some(delta) = first_of(data, "choices").and_then(|choice| choice.get("delta")) else { continue };
+        let Some(delta) = of_first(data, "choices", "delta") else { continue };
         let [content, tool_calls, function_call] = delta.pick(["content", "tool_calls", "function_call"]);
         spoken.add_text(string(content).as_bytes());
         for piece in tool_calls.iter().flat_map(|it| it.elements()) {
@@ -171,7 +174,7 @@ fn responses_stream(events: &[EventView<'_>], spoken: &mut Spoken) -> Option<[u8
 }
 
 fn gemini_element(element: Json<'_>, spoken: &mut Spoken) {
-    if let Some(content) = first_of(element, "candidates").and_then(|candidate| candidate.get("content")) {
+    if let Some(content) = of_first(element, "candidates", "content") {
         spoken.add_json(content, Spoken::add_gemini_content);
     }
 }

@@ -36,7 +36,7 @@ pub(super) enum Blocks {
 }
 
 /// Writes canonical forms one behind the other into a buffer that is used again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Canonical {
     bytes: Vec<u8>,
     spare: Vec<u8>,
@@ -67,6 +67,18 @@ enum FrameKind {
 struct Member {
     key: Range<usize>,
     whole: Range<usize>,
+}
+
+/// Room for what a short turn needs, so that it does not grow in many small steps.
+impl Default for Canonical {
+    fn default() -> Canonical {
+        Canonical {
+            bytes: Vec::with_capacity(512),
+            spare: Vec::new(),
+            frames: Vec::with_capacity(8),
+            members: Vec::with_capacity(16),
+        }
+    }
 }
 
 impl Canonical {

@@ -17,13 +17,18 @@ pub use method::Method;
 use crate::ids::short_sha256;
 use crate::json::Json;
 use crate::protocol::Protocol;
-use crate::trace::view::TraceView;
+use crate::trace::asked::Asked;
+use crate::trace::view::{Answer, TraceView};
 
 /// The version of everything that is hashed here. An index that holds hashes of another version has to be built
 /// anew.
-pub const HASH_VERSION: u32 = 1;
+pub const HASH_VERSION: u32 = 2;
 
-/// What links a trace to others of the same key. Hashes are the first 8 bytes of a SHA-256.
+/// What links a trace to others of the same key.
+///
+/// Turns and answers are hashed with XXH3, ids with the first 8 bytes of a SHA-256. Whoever can make turns whose
+/// hashes collide with somebody's of the same key could as well send those very turns: hashes that are hard to forge
+/// would add nothing here but time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversation {
     /// The hash of the first `n` turns of the request at index `n - 1`; empty if it has no turns.
@@ -63,26 +68,29 @@ pub struct Conversation {
 /// Turns of different protocols never match, nor do those of requests that continue different
 /// `previous_response_id`s, for what precedes them is not the same.
 pub fn conversation(protocol: Protocol, trace: &TraceView<'_>) -> Conversation {
-    let request = trace.request_json.map_or(Json::new("null"), Json::new);
-    let request = if protocol == Protocol::Responses { unwrapped(request) } else { request };
-    let (response_id, answer) = answer::of(protocol, &trace.answer);
+    conversation_of(protocol, &Asked::of_text(trace.request_json), trace.answer)
+}
+
+/// As [`conversation`], of a request that has been read.
+pub(crate) fn conversation_of(protocol: Protocol, asked: &Asked<'_>, answer: Answer<'_>) -> Conversation {
+    let asked = if protocol == Protocol::Responses { unwrapped(asked) } else { *asked };
+    let (response_id, answer) = answer::of(protocol, &answer);
     let mut conversation = Conversation { answer, response_id, ..Conversation::default() };
     if protocol == Protocol::Responses {
-        let [previous, of] = request.pick(["previous_response_id", "conversation"]);
-        conversation.previous_response_id = previous.and_then(id_hash);
+        conversation.previous_response_id = asked.previous_response_id.and_then(id_hash);
         conversation.conversation_id =
-            of.and_then(|of| if of.is_object() { of.get("id").and_then(id_hash) } else { id_hash(of) });
+            asked.conversation.and_then(|of| if of.is_object() { of.get("id").and_then(id_hash) } else { id_hash(of) });
     }
     let continues = conversation.previous_response_id;
-    (conversation.prefixes, conversation.replies) = turns::hashed(protocol, request, continues);
+    (conversation.prefixes, conversation.replies) = turns::hashed(protocol, &asked, continues);
     conversation
 }
 
 /// The request inside a WebSocket's `response.create` message that wraps it.
-fn unwrapped(request: Json<'_>) -> Json<'_> {
-    match request.pick(["type", "response"]) {
-        [Some(kind), Some(wrapped)] if wrapped.is_object() && kind.is("response.create") => wrapped,
-        _ => request,
+fn unwrapped<'a>(asked: &Asked<'a>) -> Asked<'a> {
+    match (asked.kind, asked.response) {
+        (Some(kind), Some(wrapped)) if wrapped.is_object() && kind.is("response.create") => Asked::of(wrapped),
+        _ => *asked,
     }
 }
 

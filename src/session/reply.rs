@@ -3,12 +3,11 @@
 //! members come back in many ways or not at all.
 
 use serde::de::IgnoredAny;
-use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::HASH_VERSION;
 use super::canonical::{Blocks, Canonical};
 use super::form::Form;
-use super::turns::short;
 use crate::json::Json;
 
 /// Text and tool calls, gathered from a turn, an answer or the events of a stream.
@@ -133,8 +132,11 @@ impl Spoken {
         if text.is_empty() && self.calls.is_empty() {
             return None;
         }
+        let text_hash = xxh3_64_with_seed(text, HASH_VERSION.into());
+        if self.calls.is_empty() {
+            return Some(text_hash.to_be_bytes());
+        }
         let mut canonical = Canonical::default();
-        canonical.string(text);
         for call in &self.calls {
             canonical.string(&call.name);
             match &call.arguments {
@@ -142,10 +144,7 @@ impl Spoken {
                 Arguments::Text(text) => arguments(text.trim_ascii(), &mut canonical),
             }
         }
-        let mut digest = Sha256::new();
-        digest.update(format!("api-log reply {HASH_VERSION}\0"));
-        digest.update(canonical.bytes());
-        Some(short(digest))
+        Some(xxh3_64_with_seed(canonical.bytes(), text_hash).to_be_bytes())
     }
 }
 

@@ -1,12 +1,13 @@
 //! The turns of a request, hashed as they come.
 
-use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::canonical::{Blocks, Canonical};
 use super::form::Form;
 use super::{HASH_VERSION, reply};
 use crate::json::{Cursor, Json};
 use crate::protocol::Protocol;
+use crate::trace::asked::Asked;
 
 /// The role of the virtual turn that the system text makes.
 const SYSTEM_ROLE: &str = "__apilog_system__";
@@ -18,7 +19,7 @@ const SIGNED_BLOCK: &str = "x-anthropic-billing-header:";
 pub(super) type Hashes = (Vec<[u8; 8]>, Vec<Option<[u8; 8]>>);
 
 /// Hashes the turns of a request in one pass. `continues` is the hash of the answer that they follow.
-pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u8; 8]>) -> Hashes {
+pub(super) fn hashed(protocol: Protocol, asked: &Asked<'_>, continues: Option<[u8; 8]>) -> Hashes {
     let mut rolling = match protocol {
         Protocol::Chat => Rolling::new("chat", Blocks::WithShorthand, continues),
         Protocol::Messages => Rolling::new("messages", Blocks::WithShorthand, continues),
@@ -26,15 +27,7 @@ pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u
         Protocol::Gemini => Rolling::new("gemini", Blocks::Yes, continues),
         _ => return Hashes::default(),
     };
-    let [messages, system, instructions, input, contents, instruction, instruction_snake] = request.pick([
-        "messages",
-        "system",
-        "instructions",
-        "input",
-        "contents",
-        "systemInstruction",
-        "system_instruction",
-    ]);
+    let Asked { messages, system, instructions, input, contents, system_instruction, .. } = *asked;
     match protocol {
         Protocol::Chat => {
             messages.filter(|it| it.is_array()).into_iter().for_each(|it| rolling.turns(it, reply::of_chat_turn));
@@ -59,7 +52,7 @@ pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u
         }
         _ => {
             let contents = contents.filter(|it| it.is_object() || it.elements().next().is_some());
-            let system = instruction.or(instruction_snake).filter(|it| !it.is_null() && contents.is_some());
+            let system = system_instruction.filter(|it| !it.is_null() && contents.is_some());
             system.into_iter().for_each(|system| rolling.system_turn(system));
             contents.into_iter().for_each(|it| rolling.turns(it, reply::of_gemini_turn));
         }
@@ -67,9 +60,10 @@ pub(super) fn hashed(protocol: Protocol, request: Json<'_>, continues: Option<[u
     (rolling.prefixes, rolling.replies)
 }
 
-/// A digest that is fed turn by turn and read off after each.
+/// A chain of hashes: each turn's is seeded with that of the turns before it. So the hash of every prefix falls out
+/// on the way, and each byte is hashed once.
 struct Rolling {
-    digest: Sha256,
+    hash: u64,
     canonical: Canonical,
     blocks: Blocks,
     prefixes: Vec<[u8; 8]>,
@@ -78,12 +72,11 @@ struct Rolling {
 
 impl Rolling {
     fn new(family: &str, blocks: Blocks, continues: Option<[u8; 8]>) -> Rolling {
-        let mut digest = Sha256::new();
-        digest.update(format!("api-log turns {HASH_VERSION} {family}\0"));
+        let mut hash = xxh3_64_with_seed(family.as_bytes(), HASH_VERSION.into());
         if let Some(answer) = continues {
-            digest.update(answer);
+            hash = xxh3_64_with_seed(&answer, hash);
         }
-        Rolling { digest, canonical: Canonical::default(), blocks, prefixes: Vec::new(), replies: Vec::new() }
+        Rolling { hash, canonical: Canonical::default(), blocks, prefixes: Vec::new(), replies: Vec::new() }
     }
 
     /// The elements of a list, or the object that stands in its stead.
@@ -159,18 +152,11 @@ impl Rolling {
     }
 
     fn end_turn(&mut self, reply: Option<[u8; 8]>) {
-        self.digest.update(self.canonical.bytes());
+        self.hash = xxh3_64_with_seed(self.canonical.bytes(), self.hash);
         self.canonical.clear();
-        self.prefixes.push(short(self.digest.clone()));
+        self.prefixes.push(self.hash.to_be_bytes());
         self.replies.push(reply);
     }
-}
-
-/// The first 8 bytes of a digest.
-pub(super) fn short(digest: Sha256) -> [u8; 8] {
-    let digest: [u8; 32] = digest.finalize().into();
-    let [a, b, c, d, e, f, g, h, ..] = digest;
-    [a, b, c, d, e, f, g, h]
 }
 
 fn is_signed_anew(block: Json<'_>) -> bool {

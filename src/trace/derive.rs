@@ -6,6 +6,7 @@ use crate::exchange::End;
 use crate::ids::{KeyHash, TraceId, UnixMillis};
 use crate::protocol::{self, Protocol};
 use crate::trace::Row;
+use crate::trace::asked::Asked;
 use crate::trace::view::{EventData, EventView, TraceView};
 use crate::{client, project, session};
 
@@ -41,7 +42,8 @@ pub(crate) struct Derived {
 
 /// Everything the index keeps, from what stands on the line. `media_count` is left at 0: it counts files.
 pub(crate) fn derive(facts: Facts, protocol: Protocol, trace: &TraceView<'_>) -> Derived {
-    let said = protocol::extract(protocol, trace, facts.saw_done, !facts.disconnected);
+    let asked = Asked::of_text(trace.request_json);
+    let said = protocol::extract_of(protocol, trace, &asked, facts.saw_done, !facts.disconnected);
     let stream_done = said.stream_done || facts.saw_terminator;
     // A client that leaves once the answer is over had all it wanted: nothing was aborted.
     let is_over = said.answer_was_whole || facts.saw_terminator;
@@ -72,10 +74,10 @@ pub(crate) fn derive(facts: Facts, protocol: Protocol, trace: &TraceView<'_>) ->
         finish_reason: said.finish_reason,
         error_type: said.error_type,
         key: facts.key,
-        conversation: session::conversation(protocol, trace),
+        conversation: session::conversation_of(protocol, &asked, trace.answer),
         client_kind,
         client_version,
-        client_project: trace.request_json.and_then(|request| project::project_name(protocol, request)),
+        client_project: project::project_of(protocol, &asked).map(|it| it.name),
         media_count: 0,
         ttfb_ms: facts.ttfb_ms,
         first_event_ms: facts.first_event_ms,

@@ -5,6 +5,7 @@
 
 pub mod view;
 
+pub(crate) mod asked;
 mod body;
 pub(crate) mod derive;
 mod finalize;

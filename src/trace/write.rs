@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::body::Streamed;
 use crate::headers::{Headers, value_text};
+use crate::ids::hex;
 use crate::recording::Recording;
 use crate::wire::decode::Coding;
 use crate::wire::json;
@@ -50,7 +51,9 @@ pub(super) fn side(out: &mut String, name: &str, headers: &Headers, recording: &
     // Of a part it would be the digest of something that never passed.
     if !recording.is_cut {
         member(out, "sha256");
-        hex_string(out, &Sha256::digest(&recording.bytes));
+        out.push('"');
+        out.push_str(hex(&Sha256::digest(&recording.bytes), &mut [0; 64]));
+        out.push('"');
     }
     if !undone.is_empty() {
         member(out, "content_decoded");
@@ -130,20 +133,20 @@ impl Repeats {
         /// Up to here comparing each with each costs less than a map.
         const FEW: usize = 48;
         let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
-        let names: Vec<&str> = headers.iter().map(|(name, _)| name).collect();
-        if names.len() <= FEW && !names.iter().enumerate().any(|(at, name)| names[..at].iter().any(|it| same(it, name)))
-        {
+        let names = || headers.iter().map(|(name, _)| name);
+        let is_repeated = |(at, name): (usize, &str)| names().take(at).any(|it| same(it, name));
+        if headers.len() <= FEW && !names().enumerate().any(is_repeated) {
             return None;
         }
-        let mut last_of = std::collections::HashMap::with_capacity(names.len());
-        let mut repeats = Repeats { firsts: Vec::new(), next: vec![None; names.len()] };
-        for (at, name) in names.iter().enumerate() {
+        let mut last_of = std::collections::HashMap::with_capacity(headers.len());
+        let mut repeats = Repeats { firsts: Vec::new(), next: vec![None; headers.len()] };
+        for (at, name) in names().enumerate() {
             match last_of.insert(name.to_ascii_lowercase(), at) {
                 Some(before) => repeats.next[before] = Some(at),
                 None => repeats.firsts.push(at),
             }
         }
-        (repeats.firsts.len() < names.len()).then_some(repeats)
+        (repeats.firsts.len() < headers.len()).then_some(repeats)
     }
 }
 
@@ -251,12 +254,4 @@ fn list<T>(out: &mut String, items: &[T], mut write: impl FnMut(&mut String, &T)
         write(out, item);
     }
     out.push(']');
-}
-
-fn hex_string(out: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.push('"');
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
-    out.push('"');
 }

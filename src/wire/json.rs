@@ -2,6 +2,8 @@
 
 use serde_json::value::RawValue;
 
+use crate::ids::hex;
+
 /// A text that is not one JSON value.
 #[derive(Debug, thiserror::Error)]
 #[error("invalid JSON: {0}")]
@@ -28,29 +30,36 @@ pub fn embed(out: &mut String, json: &str) {
 pub fn write_string(out: &mut String, text: &str) {
     out.reserve(text.len() + 2);
     out.push('"');
-    let mut copied = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0x08 => "\\b",
-            0x0c => "\\f",
-            0..=0x1f => "\\u00",
-            _ => continue,
-        };
-        out.push_str(&text[copied..at]);
-        out.push_str(escape);
-        if escape == "\\u00" {
-            let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-            out.extend([digit(byte >> 4), digit(byte & 15)]);
+    let mut rest = text;
+    loop {
+        let plain = plain_length(rest.as_bytes());
+        out.push_str(&rest[..plain]);
+        let Some(&byte) = rest.as_bytes().get(plain) else { break };
+        match byte {
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            0x08 => out.push_str("\\b"),
+            0x0c => out.push_str("\\f"),
+            0..=0x1f => {
+                out.push_str("\\u00");
+                out.push_str(hex(&[byte], &mut [0; 2]));
+            }
+            _ => out.extend(['\\', char::from(byte)]),
         }
-        copied = at + 1;
+        rest = &rest[plain + 1..];
     }
-    out.push_str(&text[copied..]);
     out.push('"');
+}
+
+/// How many bytes can stand in a JSON string as they are, up to the first that cannot.
+fn plain_length(bytes: &[u8]) -> usize {
+    let is_special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    // A block without a branch inside is one step for the machine.
+    let is_plain = |block: &&[u8]| !block.iter().fold(false, |found, byte| found | is_special(byte));
+    let plain = 16 * bytes.chunks_exact(16).take_while(is_plain).count();
+    let rest = &bytes[plain..];
+    plain + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 /// One element of a top-level array.
