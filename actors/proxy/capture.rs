@@ -97,6 +97,9 @@ impl Capture {
     /// Begins the capture of a request whose head is `request_head`.
     pub(crate) fn begin(recorder: &Arc<Recorder>, peer: SocketAddr, request_head: Vec<u8>) -> Arc<Capture> {
         let ts_start = UnixMillis::now();
+        let mut request = Side::new(&recorder.memory);
+        // A head is kept even where the budget has no room for it: without it there is no trace.
+        let _ = request.share.grow(request_head.len() as u64);
         Arc::new(Capture {
             id: recorder.ids.next(ts_start),
             ts_start,
@@ -106,7 +109,7 @@ impl Capture {
                 in_flight: Some(recorder.counters.ledger.accept()),
                 request_head,
                 answer: None,
-                request: Side::new(&recorder.memory),
+                request,
                 response: Side::new(&recorder.memory),
                 request_trailers: Headers::new(),
                 response_trailers: Headers::new(),
@@ -152,6 +155,8 @@ impl Capture {
         let mut inner = self.inner.lock();
         inner.last = self.started.elapsed();
         inner.ttfb_ms = Some(inner.last.as_millis() as u64);
+        // As for the request's head.
+        let _ = inner.response.share.grow(head.len() as u64);
         inner.answer = Some((status, head));
     }
 
