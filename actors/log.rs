@@ -6,23 +6,41 @@ use std::io::Write;
 use api_log::ids::UnixMillis;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Logs from `level` on. Only the first call in a process has an effect.
 pub(crate) fn start(level: Level) {
     // An error means that a log has been started before.
-    let _ = tracing_subscriber::registry().with(Lines.with_filter(LevelFilter::from_level(level))).try_init();
+    let _ = tracing::subscriber::set_global_default(Lines { level });
 }
 
-/// Writes each event as one line.
-struct Lines;
+/// Writes each event as one line. Spans, which libraries open for each message and task, are switched off where they
+/// would begin: nobody reads them, and keeping them costs on every trace.
+struct Lines {
+    level: Level,
+}
 
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::from_level(self.level))
+    }
+
+    /// Never called: spans are not enabled.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
         let mut fields = Fields(Map::new());
         fields.0.insert("time".into(), UnixMillis::now().to_string().into());
         fields.0.insert("level".into(), event.metadata().level().as_str().into());
@@ -32,6 +50,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         // There is nowhere to tell that the log cannot be written.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 struct Fields(Map<String, Value>);

@@ -11,6 +11,7 @@ mod log;
 mod mock;
 mod proxy;
 mod record;
+mod runtimes;
 mod sockets;
 mod system;
 #[cfg(test)]

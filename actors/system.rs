@@ -31,10 +31,8 @@ use crate::record::writers::OpenFiles;
 use crate::record::{
     Held, Intake, Memory, OpenSockets, Queue, SocketShared, finalizers, index, sockets as upgraded, spool, writers,
 };
-use crate::sockets;
+use crate::{runtimes, sockets};
 
-/// Threads of the recording runtime. Parsing and disks never run on a lane.
-const RECORDING_THREADS: usize = 2;
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
 const MOST_WAITING: usize = 65_536;
 /// How long the parts behind the listener may take to finish when the recorder ends. Tests wait for its end.
@@ -147,11 +145,7 @@ impl System {
         }
         let token = token::read_or_create(&layout.token())?;
         tell_about_token(&layout, &token);
-        let recording = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(RECORDING_THREADS)
-            .thread_name("recording")
-            .enable_all()
-            .build()?;
+        let recording = runtimes::recording()?;
 
         let slots = Slots::default();
         let registry = Registry::new();
@@ -178,7 +172,7 @@ impl System {
             settings,
             saves_media: AtomicBool::new(overridden.unwrap_or(config.media.save_attachments)),
             path_filter: config.plugins.path_filter.clone(),
-            parsing: Semaphore::new(RECORDING_THREADS),
+            parsing: Semaphore::new(runtimes::recording_threads()),
             lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
             layout: layout.clone(),
@@ -464,7 +458,7 @@ fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Vec<LaneHandl
         max_header_bytes: config.proxy.max_header_bytes,
     };
     let count = match config.proxy.lanes {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => runtimes::cores(),
         lanes => lanes as usize,
     };
     (0..count).map(|number| LaneHandle::start(number, plan.clone()).map_err(StartError::Threads)).collect()

@@ -21,9 +21,10 @@ use api_log::ids::UnixMillis;
 use api_log::store::layout::Layout;
 
 use super::args::Demo;
-use super::serve::{Signals, control_runtime, start_log};
+use super::serve::{Signals, start_log};
 use crate::kit::EndedUnasked;
 use crate::mock::{self, Mock};
+use crate::runtimes;
 use crate::system::{StartError, System, SystemError};
 use recorded::{ReadBackError, Recorded};
 use report::Places;
@@ -65,7 +66,7 @@ enum DemoError {
 pub(crate) fn run(demo: Demo) -> ExitCode {
     // What the recorder has to say in good order would bury the report.
     start_log(Level::Warn);
-    match control_runtime().map_err(DemoError::from).and_then(|it| it.block_on(show(&demo))) {
+    match runtimes::control().map_err(DemoError::from).and_then(|it| it.block_on(show(&demo))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             super::complain(error);

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::Mock;
-use super::serve::control_runtime;
 use crate::mock::{Options, start};
+use crate::runtimes;
 
 /// Runs the mock gateway until a signal ends it.
 pub(crate) fn run(mock: Mock) -> ExitCode {
-    let served = control_runtime().and_then(|runtime| {
+    let served = runtimes::control().and_then(|runtime| {
         runtime.block_on(async {
             let mut term = signal(SignalKind::terminate())?;
             let gateway = start(&mock.listen, Options::default()).await?;

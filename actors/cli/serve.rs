@@ -6,30 +6,19 @@ use std::time::Duration;
 use api_log::config::{Config, Level};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::runtimes;
 use crate::system::{System, SystemError};
-
-/// Threads of the control runtime: supervision, the listener and the read API.
-const CONTROL_THREADS: usize = 2;
 
 /// Runs the proxy and the API until a signal ends them.
 pub(crate) fn run(config: Config) -> ExitCode {
     start_log(config.logging.level);
-    match control_runtime().map_err(SystemError::from).and_then(|it| it.block_on(serve(&config))) {
+    match runtimes::control().map_err(SystemError::from).and_then(|it| it.block_on(serve(&config))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             super::complain(error);
             ExitCode::FAILURE
         }
     }
-}
-
-/// The runtime that everything but forwarding and recording runs on.
-pub(crate) fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
-        .enable_all()
-        .build()
 }
 
 /// JSON lines on standard error: `time`, `level`, `msg` and fields.

@@ -1,0 +1,29 @@
+//! The runtimes beside the lanes, and how many threads each has.
+
+use std::io;
+use std::num::NonZero;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Threads of the control runtime: supervision, the listener and the read API.
+const CONTROL_THREADS: usize = 2;
+
+/// The runtime that everything but forwarding and recording runs on.
+pub(crate) fn control() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()
+}
+
+/// The runtime that records. Parsing and disks never run on a lane.
+pub(crate) fn recording() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(recording_threads()).thread_name("recording").enable_all().build()
+}
+
+/// One thread for every two cores: more would only take turns with the lanes, which forward meanwhile.
+pub(crate) fn recording_threads() -> usize {
+    (cores() / 2).max(1)
+}
+
+/// Cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
