@@ -305,7 +305,13 @@ impl State {
                 }
                 let open = Open { connection: Connection::from(connection), memory: Arc::default() };
                 // A connection that is gone already shows with the first work.
-                let _ = open.connection.call(|_| Ok::<(), rusqlite::Error>(go_last())).await;
+                let _ = open
+                    .connection
+                    .call(|_| {
+                        go_last();
+                        Ok::<(), rusqlite::Error>(())
+                    })
+                    .await;
                 self.learn_what_is_missing(&open).await?;
                 Ok(self.open.insert(open).clone())
             }
