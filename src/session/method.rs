@@ -11,14 +11,12 @@ pub enum Method {
     PreviousResponseId,
     /// Both name the same `conversation`.
     Conversation,
-    /// Both are turns of one WebSocket.
-    Websocket,
 }
 
 impl Method {
     /// Every method, the strongest first.
-    pub const ALL: [Method; 5] =
-        [Method::PreviousResponseId, Method::Websocket, Method::Conversation, Method::PrefixAnswer, Method::Prefix];
+    pub const ALL: [Method; 4] =
+        [Method::PreviousResponseId, Method::Conversation, Method::PrefixAnswer, Method::Prefix];
 
     /// Its name in the index.
     pub fn name(self) -> &'static str {
@@ -27,7 +25,6 @@ impl Method {
             Method::PrefixAnswer => "prefix_answer",
             Method::PreviousResponseId => "previous_response_id",
             Method::Conversation => "conversation",
-            Method::Websocket => "websocket",
         }
     }
 
