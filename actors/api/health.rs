@@ -34,6 +34,7 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
             let (reason, since) = child.trouble()?;
             Some(json!({"child": child.name, "reason": reason, "since": since.to_string()}))
         })
+        .chain(children.conditions.iter().map(|it| json!(it)))
         .collect();
     let ended = &parts.intake.ended;
     Answer(json!({

@@ -11,6 +11,7 @@
 //! | [`Budget`], [`Permit`] | the bound that ractor's mailboxes lack |
 //! | [`beside()`] | a task that lives and dies with its actor |
 //! | [`Registry`], [`ChildHealth`] | what can be read of all this without asking an actor |
+//! | [`Condition`] | what is wrong though every actor runs |
 //! | [`Watchdog`] | kills what hangs |
 //!
 //! Facts about ractor 0.16 that this stands on: a mailbox is unbounded and is lost with its actor; `drain` goes
@@ -21,6 +22,7 @@
 mod beside;
 mod budget;
 mod child;
+mod condition;
 mod ending;
 mod nursery;
 mod probe;
@@ -33,6 +35,7 @@ mod watchdog;
 pub(crate) use self::beside::{Beside, beside, beside_local};
 pub(crate) use self::budget::{Budget, BudgetReport, Permit};
 pub(crate) use self::child::{Child, Restart, Starting, spawn_on};
+pub(crate) use self::condition::{Condition, Raised};
 pub(crate) use self::ending::Ending;
 pub(crate) use self::nursery::{Ended, NotStarted, Nursery, NurseryHealth, NurseryReport};
 pub(crate) use self::probe::{ChildHealth, ChildReport, ChildState, LastError, Pending};

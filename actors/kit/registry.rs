@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::probe::as_text;
-use super::{Budget, BudgetReport, ChildHealth, ChildReport, NurseryHealth, NurseryReport};
+use super::{Budget, BudgetReport, ChildHealth, ChildReport, Condition, NurseryHealth, NurseryReport, Raised};
 
 /// Everything that runs under supervision, in the order it was named first.
 #[derive(Clone, Default)]
@@ -18,6 +18,7 @@ struct Entries {
     children: Vec<Arc<ChildHealth>>,
     nurseries: Vec<Arc<NurseryHealth>>,
     budgets: Vec<(Arc<str>, Budget)>,
+    conditions: Vec<Condition>,
 }
 
 /// A [`Registry`] as it stood at one moment.
@@ -31,6 +32,8 @@ pub(crate) struct Report {
     pub budgets: Vec<NamedBudget>,
     /// What is wrong, and since when.
     pub troubles: Vec<Trouble>,
+    /// The conditions that are raised.
+    pub conditions: Vec<Raised>,
 }
 
 /// Something wrong with one child.
@@ -90,6 +93,17 @@ impl Registry {
         entries.budgets.push((name.into(), budget.clone()));
     }
 
+    /// The condition of that name, made when it is named first.
+    pub(crate) fn condition(&self, name: &'static str) -> Condition {
+        let mut entries = self.0.lock();
+        if let Some(known) = entries.conditions.iter().find(|it| it.name() == name) {
+            return known.clone();
+        }
+        let condition = Condition::new(name);
+        entries.conditions.push(condition.clone());
+        condition
+    }
+
     /// Everything as it stands. The figures of one child belong together only roughly.
     pub(crate) fn snapshot(&self) -> Report {
         let entries = self.0.lock();
@@ -102,6 +116,7 @@ impl Registry {
             nurseries: entries.nurseries.iter().map(|it| it.report()).collect(),
             budgets: budgets.map(|(name, it)| NamedBudget { name: name.to_string(), budget: it.report() }).collect(),
             troubles,
+            conditions: entries.conditions.iter().filter_map(Condition::raised).collect(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_log::counters::Counters;
-use api_log::ids::{BucketId, UnixMillis};
+use api_log::ids::{BucketId, SegmentId, UnixMillis};
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::trace::Finished;
@@ -150,7 +150,7 @@ impl State {
         let Some(sole) = self.args.open_files.take(bucket) else { return Ok(None) };
         let args = writer::Args {
             bucket,
-            _lease: self.args.leases.shared(bucket)?,
+            _lease: self.args.leases.shared(SegmentId { bucket, number: 0 })?,
             layout: self.args.layout.clone(),
             index: self.args.index.clone(),
             counters: self.args.counters.clone(),
