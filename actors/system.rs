@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use api_log::config::{Config, ListenAddress};
 use api_log::counters::{Counters, DropCause};
-use api_log::ids::TraceIds;
+use api_log::ids::{TraceIds, UnixMillis};
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
+use api_log::store::lock::{DataDirLock, Holder, LockError};
 use api_log::store::overrides::Overrides;
 use api_log::store::token::{self, TokenError};
 use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
-use hyper::header::HeaderValue;
-use rustls::pki_types::ServerName;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
@@ -25,7 +24,7 @@ use crate::kit::{
     Budget, Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs, WatchdogMsg,
 };
 use crate::proxy::listener::{self, Front};
-use crate::proxy::{self, LaneHandle, Limits, Order, Recorder, Settings, Target};
+use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
 use crate::record::finalizer::Shared;
 use crate::record::writers::OpenFiles;
 use crate::record::{
@@ -57,6 +56,9 @@ pub(crate) enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The data dir is another recorder's, or cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The data dir cannot be made.
     #[error(transparent)]
     DataDir(#[from] data_dir::DataDirError),
@@ -105,6 +107,8 @@ pub(crate) struct System {
     shared: Arc<Shared>,
     recording: Runtime,
     grace: Duration,
+    /// Given back last: until then this recorder may write.
+    lock: DataDirLock,
     /// Where clients connect.
     pub(crate) proxy_address: SocketAddr,
     /// Where the read API is.
@@ -130,7 +134,7 @@ pub(crate) struct Slots {
 }
 
 impl System {
-    /// Starts everything. Sockets come first: who cannot have them touches nothing else.
+    /// Starts everything. Sockets come first, then the data dir's lock: who cannot have them touches nothing else.
     ///
     /// # Errors
     /// [`StartError`]; what had been started is ended again.
@@ -140,6 +144,7 @@ impl System {
         let proxy_address = proxy_socket.local_addr()?;
         let api_address = api_socket.local_addr()?;
         let layout = Layout::new(&config.storage.data_dir);
+        let lock = take_data_dir(&layout, proxy_address, api_address)?;
         for warning in data_dir::create(&layout)? {
             tracing::warn!("{warning}");
         }
@@ -246,6 +251,7 @@ impl System {
             shared,
             recording,
             grace: config.shutdown.grace,
+            lock,
             proxy_address,
             api_address,
             counters,
@@ -262,7 +268,9 @@ impl System {
     /// Ends in order: listeners, exchanges under way, captures, lines, rows. Whatever is not done at the end of
     /// the grace is cut, and recorded as such.
     pub(crate) async fn drain(self) -> bool {
-        let System { root, front, lanes, intake, shared, counters, recording, grace, .. } = self;
+        let System {
+            root, front, lanes, intake, shared, counters, recording, grace, lock: _held_until_the_end, ..
+        } = self;
         // By their lanes, for a crash of the listener leaves connections without an actor; and before anything that
         // takes in what they captured.
         front.close();
@@ -418,54 +426,24 @@ fn queue_to<T, M: ractor::Message>(slot: &Slot<M>, wake: fn() -> M) -> Queue<T> 
     Queue::new(move || drop(slot.cast(wake())))
 }
 
-fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Vec<LaneHandle>, StartError> {
-    let upstream = &config.proxy.upstream;
-    let not_a_host = |_| StartError::Tls { upstream: upstream.text.clone(), reason: "not a host name".into() };
-    let tls = match upstream.https {
-        false => None,
-        true => Some((
-            proxy::tls_connector().map_err(|reason| StartError::Tls { upstream: upstream.text.clone(), reason })?,
-            ServerName::try_from(upstream.host.to_string()).map_err(not_a_host)?,
-        )),
-    };
-    let invalid = |_| StartError::Threads(std::io::Error::other("the upstream's authority is no header value"));
-    let plan = proxy::Plan {
-        settings: Arc::new(Settings {
-            host: HeaderValue::from_str(&upstream.authority).map_err(invalid)?,
-            authority: upstream
-                .authority
-                .parse()
-                .map_err(|_| StartError::Threads(std::io::Error::other("the upstream's authority cannot be parsed")))?,
-            prefix: upstream.path_prefix.to_string(),
-            preserve_host: config.proxy.preserve_host,
-            response_header: config.timeouts.response_header,
-        }),
-        target: Arc::new(Target {
-            host: upstream.host.to_string(),
-            port: upstream.port,
-            tls,
-            idle: config.proxy.upstream_idle,
-            max_header_bytes: config.proxy.max_header_bytes,
-        }),
-        recorder,
-        capture_filter: Arc::new(config.plugins.capture_filter.clone()),
-        is_capturing: config.capture.enabled,
-        limits: Limits {
-            read_header: config.timeouts.read_header,
-            idle: config.timeouts.idle,
-            stream_idle: config.timeouts.stream_idle,
-        },
-        max_header_bytes: config.proxy.max_header_bytes,
-    };
-    let count = match config.proxy.lanes {
-        0 => runtimes::cores(),
-        lanes => lanes as usize,
-    };
-    (0..count).map(|number| LaneHandle::start(number, plan.clone()).map_err(StartError::Threads)).collect()
-}
-
 fn bind(key: &'static str, address: &ListenAddress) -> Result<TcpListener, StartError> {
     sockets::bind(address).map_err(|source| StartError::Listen { key, address: address.to_string(), source })
+}
+
+/// Takes the data dir for this process.
+fn take_data_dir(layout: &Layout, proxy: SocketAddr, api: SocketAddr) -> Result<DataDirLock, LockError> {
+    let holder = Holder {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: UnixMillis::now(),
+        proxy,
+        api,
+    };
+    let lock = DataDirLock::acquire(layout, &holder)?;
+    for warning in &lock.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(lock)
 }
 
 /// What an earlier run was told at run time. A malformed file overrides nothing, and is told.

@@ -15,15 +15,18 @@ mod hops;
 mod lane;
 pub(crate) mod listener;
 mod socket_tap;
+mod start;
 mod tap;
 mod upgrade;
 mod upstream;
 
 pub(crate) use capture::Recorder;
-pub(crate) use client::Limits;
-pub(crate) use exchange::Settings;
-pub(crate) use lane::{LaneHandle, Order, Plan};
-pub(crate) use upstream::Target;
+use client::Limits;
+use exchange::Settings;
+use lane::Plan;
+pub(crate) use lane::{LaneHandle, Order};
+pub(crate) use start::start_lanes;
+use upstream::Target;
 
 /// Removes from a recorded request head what was not sent to the upstream.
 pub(crate) fn strip_recorded(fields: &mut api_log::headers::Headers) {
@@ -43,7 +46,7 @@ pub(crate) fn reason(error: &dyn std::error::Error) -> String {
 }
 
 /// TLS towards the upstream: the system's roots, HTTP/2 offered.
-pub(crate) fn tls_connector() -> Result<tokio_rustls::TlsConnector, String> {
+fn tls_connector() -> Result<tokio_rustls::TlsConnector, String> {
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);

@@ -58,6 +58,11 @@ impl Layout {
         self.root.join("admin_token")
     }
 
+    /// Held by the recorder that owns the data dir.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
     /// Settings changed while running.
     pub fn overrides(&self) -> PathBuf {
         self.root.join("runtime_overrides.json")

@@ -3,5 +3,6 @@
 pub mod data_dir;
 pub mod layout;
 pub mod lease;
+pub mod lock;
 pub mod overrides;
 pub mod token;

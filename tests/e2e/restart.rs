@@ -99,3 +99,40 @@ fn a_recorder_whose_port_is_taken_does_not_start() {
     assert_eq!(paths(&first, 1), ["/1"]);
     first.finish_with_one();
 }
+
+#[test]
+fn a_second_recorder_on_the_same_data_dir_is_refused_and_touches_nothing() {
+    let (gateway, data_dir) = (Gateway::new(), DataDir::new());
+    let mut first = recorded(&gateway, &data_dir, &["/1"]);
+    first.listed(1);
+    // What a recorder that starts would clear or make anew.
+    std::fs::remove_file(data_dir.path().join("admin_token")).unwrap();
+    let refused = second_on(&data_dir);
+    assert_eq!(refused.status.code(), Some(1));
+    let complaint = String::from_utf8(refused.stderr).unwrap();
+    for part in [
+        data_dir.path().to_str().unwrap(),
+        &format!("pid {}", first.pid()),
+        &first.proxy.to_string(),
+        &first.api.to_string(),
+        "storage.data_dir",
+    ] {
+        assert!(complaint.contains(part), "{part} is not in: {complaint}");
+    }
+    assert!(!data_dir.path().join("admin_token").exists(), "the second one made a token");
+    first.signal(libc::SIGKILL);
+    first.wait();
+    let after = recorded(&gateway, &data_dir, &["/2"]);
+    assert_eq!(paths(&after, 2), ["/1", "/2"]);
+    assert_eq!(after.finish().len(), 2);
+}
+
+/// The output of another recorder that is started on `data_dir`, and ends by itself.
+fn second_on(data_dir: &DataDir) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_api-log"))
+        .env("APILOG_PROXY_LISTEN", "127.0.0.1:0")
+        .env("APILOG_API_LISTEN", "127.0.0.1:0")
+        .env("APILOG_STORAGE_DATA_DIR", data_dir.path())
+        .output()
+        .unwrap()
+}
