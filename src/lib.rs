@@ -19,6 +19,7 @@
 //! | socket | an upgraded connection; it is recorded by turns or in parts |
 //! | turn | one request and its answer on a socket that carries many |
 //! | part | a stretch of a socket without turns |
+//! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
 pub mod ids;
@@ -26,6 +27,7 @@ pub mod ids;
 pub mod exchange;
 pub mod headers;
 pub mod recording;
+pub mod work;
 
 mod json;
 pub mod wire;

@@ -3,6 +3,8 @@
 mod args;
 mod demo;
 mod mock;
+#[cfg_attr(not(test), expect(dead_code, reason = "no long command is wired in yet"))]
+mod progress;
 mod serve;
 mod validate;
 
