@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
-use api_log::config::{Config, ListenAddress};
+use api_log::config::{Config, ListenAddress, Storage};
 use api_log::counters::{Counters, DropCause};
 use api_log::ids::{TraceIds, UnixMillis};
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::lock::{DataDirLock, Holder, LockError};
+use api_log::store::open_segments::OpenSegments;
 use api_log::store::overrides::Overrides;
 use api_log::store::token::{self, TokenError};
 use api_log::trace::FinalizeSettings;
@@ -26,9 +27,9 @@ use crate::kit::{
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
 use crate::record::finalizer::Shared;
-use crate::record::writers::OpenFiles;
 use crate::record::{
-    Held, Intake, Memory, OpenSockets, Queue, SocketShared, finalizers, index, sockets as upgraded, spool, writers,
+    Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
+    sockets as upgraded, spool, writers,
 };
 use crate::{runtimes, sockets};
 
@@ -239,7 +240,7 @@ impl System {
             front: front.clone(),
             api,
             door,
-            most: config.storage.writer_chan_size,
+            storage: config.storage.clone(),
             grace: config.shutdown.grace,
         };
         let root = Root::start(parts.table(recording.handle())).await?;
@@ -313,14 +314,15 @@ struct Parts {
     front: Arc<Front>,
     api: api::Args,
     door: index::Door,
-    most: usize,
+    storage: Storage,
     grace: Duration,
 }
 
 impl Parts {
     /// The supervision table, read top to bottom: started in this order, drained in reverse.
     fn table(self, recording: &Handle) -> Plan {
-        let Parts { slots, registry, counters, layout, intake, shared, sockets, front, api, door, most, grace } = self;
+        let Parts { slots, registry, counters, layout, intake, shared, sockets, front, api, door, storage, grace } =
+            self;
         let index = {
             let args = index::Args {
                 layout: layout.clone(),
@@ -334,9 +336,17 @@ impl Parts {
             let args = writers::Args {
                 layout,
                 leases: Leases::default(),
-                open_files: OpenFiles::default(),
-                index: door,
-                counters: counters.clone(),
+                segments: OpenSegments::default(),
+                segment_bytes: storage.segment_bytes,
+                shared: Arc::new(WriterShared {
+                    index: door,
+                    counters: counters.clone(),
+                    fsync: storage.fsync,
+                    fsync_interval: storage.fsync_interval,
+                    syncing: Semaphore::new(MOST_SYNCING),
+                    // Who seals is nudged here.
+                    segment_closed: Box::new(|_| ()),
+                }),
                 nursery: registry.nursery("writers"),
                 grace: DRAIN_GRACE,
             };
@@ -360,7 +370,7 @@ impl Parts {
             let args = finalizers::Args {
                 intake,
                 shared,
-                most,
+                most: storage.writer_chan_size,
                 health: registry.child("finalizers"),
                 nursery: registry.nursery("finalizers"),
                 grace: DRAIN_GRACE,

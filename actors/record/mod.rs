@@ -30,3 +30,4 @@ pub(crate) use held::{Content, Held};
 pub(crate) use intake::{Intake, Queue, SpillOrder};
 pub(crate) use open_socket::{Batch, Ended as SocketEnded, News, OpenSocket, OpenSockets};
 pub(crate) use socket_reading::Shared as SocketShared;
+pub(crate) use writer::{MOST_SYNCING, Shared as WriterShared};

@@ -1,22 +1,25 @@
-//! The writer of one bucket: it alone appends to that bucket's file.
+//! The writer of one bucket: it alone appends to that bucket's segments.
 //!
 //! Lines gather for a few milliseconds and go out in one write. A line is acknowledged once it stands whole in
-//! the file; its trace is held until then, so a crash here loses nothing.
+//! its file, and with `fsync: always` on the disk; its trace is held until then, so a crash here loses nothing.
+//!
+//! What forces bytes to the disk runs on a thread of its own, with all that it needs: whoever is killed meanwhile, the
+//! file stays this writer's, and what was appended is acknowledged, until that thread is done.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api_log::config::Fsync;
 use api_log::counters::{Count, Counters};
 use api_log::ids::{BucketId, Place, SegmentId};
-use api_log::jsonl::file::{AppendError, JsonlFile};
-use api_log::store::layout::Layout;
-use api_log::store::lease::SharedLease;
+use api_log::jsonl::bucket::{BucketError, BucketFile, Durability};
 use api_log::trace::Finished;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::Semaphore;
 
 use super::held::HeldTrace;
 use super::index::Door;
-use super::writers::{self, SoleWriter};
+use super::writers;
 
 /// How long lines gather while there are many.
 const GATHER: Duration = Duration::from_millis(5);
@@ -24,6 +27,8 @@ const GATHER: Duration = Duration::from_millis(5);
 const BATCH_BYTES: usize = 256 * 1024;
 /// A file without lines for this long is closed.
 const IDLE: Duration = Duration::from_secs(600);
+/// Buckets whose bytes are forced to the disk at once: more would only stand in the disk's own queue.
+pub(crate) const MOST_SYNCING: usize = 16;
 
 pub(crate) struct Writer;
 
@@ -32,6 +37,8 @@ pub(crate) enum Msg {
     Append { trace: Arc<HeldTrace>, finished: Arc<Finished>, reply: RpcReplyPort<Result<Appended, AppendFailed>> },
     /// The gathering time is over.
     Flush,
+    /// Forces to the disk what was appended since the last time.
+    Sync,
     /// Closes the file if nothing came since the last look.
     CloseIfIdle,
 }
@@ -44,26 +51,36 @@ pub(crate) struct Appended;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AppendFailed;
 
-pub(crate) struct Args {
-    pub(crate) bucket: BucketId,
-    /// Keeps retention away from the file for as long as it is open.
-    pub(crate) _lease: SharedLease,
-    pub(crate) layout: Layout,
+/// What all writers share.
+pub(crate) struct Shared {
     pub(crate) index: Door,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) fsync: Fsync,
+    pub(crate) fsync_interval: Duration,
+    /// Bounds how many force their bytes to the disk at once.
+    pub(crate) syncing: Semaphore,
+    /// Told of each segment that was closed: it may be sealed if it is full or its day is over.
+    pub(crate) segment_closed: Box<dyn Fn(SegmentId) + Send + Sync>,
+}
+
+pub(crate) struct Args {
+    /// The bucket's segments. Nobody else appends to them.
+    pub(crate) file: BucketFile,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) writers: ActorRef<writers::Msg>,
-    /// Nobody else has the file open.
-    #[expect(dead_code, reason = "held for as long as the file is open")]
-    pub(crate) sole: SoleWriter,
 }
 
 pub(crate) struct State {
-    args: Args,
-    file: JsonlFile,
+    bucket: BucketId,
+    /// Away only while a thread works on it.
+    file: Option<BucketFile>,
+    shared: Arc<Shared>,
+    writers: ActorRef<writers::Msg>,
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
     flushed: Instant,
     is_armed: bool,
+    is_sync_armed: bool,
     is_idle: bool,
 }
 
@@ -79,52 +96,52 @@ impl Actor for Writer {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let file = JsonlFile::open(&args.layout, SegmentId { bucket: args.bucket, number: 0 })?;
-        if file.cut_bytes() > 0 {
-            args.counters.recording.torn_lines.increment();
-            tracing::warn!(bucket = %args.bucket, bytes = file.cut_bytes(), "a torn last line was cut off and kept aside");
-        }
+        let Args { file, shared, writers } = args;
         myself.send_interval(IDLE / 2, || Msg::CloseIfIdle);
         Ok(State {
-            args,
-            file,
+            bucket: file.bucket(),
+            file: Some(file),
+            shared,
+            writers,
             waiting: Vec::new(),
             waiting_bytes: 0,
             flushed: Instant::now(),
             is_armed: false,
+            is_sync_armed: false,
             is_idle: false,
         })
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
-            Msg::Append { trace, finished, reply } => state.gather(&myself, Waiting { trace, finished, reply }),
+            Msg::Append { trace, finished, reply } => state.gather(&myself, Waiting { trace, finished, reply }).await?,
             Msg::Flush => {
                 state.is_armed = false;
-                state.flush();
+                state.flush(&myself).await?;
             }
-            Msg::CloseIfIdle if state.is_idle => state.args.writers.cast(writers::Msg::Idle(state.args.bucket))?,
+            Msg::Sync => {
+                state.is_sync_armed = false;
+                state.sync().await?;
+            }
+            Msg::CloseIfIdle if state.is_idle => state.writers.cast(writers::Msg::Idle(state.bucket))?,
             Msg::CloseIfIdle => state.is_idle = true,
-        }
-        if state.file.is_poisoned() {
-            return Err(format!("the file of {} is poisoned; it is opened anew", state.args.bucket).into());
         }
         Ok(())
     }
 
-    async fn post_stop(&self, _: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        state.flush();
-        Ok(state.file.sync()?)
+    async fn post_stop(&self, myself: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.flush(&myself).await?;
+        state.close().await
     }
 }
 
 impl State {
-    fn gather(&mut self, myself: &ActorRef<Msg>, waiting: Waiting) {
+    async fn gather(&mut self, myself: &ActorRef<Msg>, waiting: Waiting) -> Result<(), ActorProcessingErr> {
         self.is_idle = false;
         self.waiting_bytes += waiting.finished.line.len();
         self.waiting.push(waiting);
         if self.waiting_bytes >= BATCH_BYTES {
-            self.flush();
+            self.flush(myself).await?;
         } else if !self.is_armed {
             self.is_armed = true;
             let since = self.flushed.elapsed();
@@ -135,71 +152,146 @@ impl State {
                 myself.send_after(GATHER - since, || Msg::Flush);
             }
         }
+        Ok(())
     }
 
-    /// One write for all that waits. No await stands between the write and its bookkeeping.
-    fn flush(&mut self) {
+    /// One write for all that waits.
+    async fn flush(&mut self, myself: &ActorRef<Msg>) -> Result<(), ActorProcessingErr> {
         self.flushed = Instant::now();
         self.waiting_bytes = 0;
         let mut batch = Batch(std::mem::take(&mut self.waiting));
         // A trace that another try has claimed or written is not appended again.
         batch.0.retain(|it| it.trace.claim());
         if batch.0.is_empty() {
-            return;
+            return Ok(());
         }
+        let shared = self.shared.clone();
+        match self.shared.fsync {
+            Fsync::Always => self.on_disk(move |file| batch.append(file, &shared, Durability::Disk)).await?,
+            Fsync::Interval | Fsync::Never => batch.append(self.file()?, &shared, Durability::Kernel),
+        }
+        if self.file()?.is_full() {
+            return self.close().await;
+        }
+        if self.shared.fsync == Fsync::Interval && !self.is_sync_armed && self.file()?.is_dirty() {
+            self.is_sync_armed = true;
+            myself.send_after(self.shared.fsync_interval, || Msg::Sync);
+        }
+        Ok(())
+    }
+
+    /// Forces everything to the disk. If that fails, its segment takes nothing more.
+    async fn sync(&mut self) -> Result<(), ActorProcessingErr> {
+        if !self.file()?.is_dirty() {
+            return Ok(());
+        }
+        if let Err((segment, error)) = self.on_disk(BucketFile::sync).await? {
+            self.shared.sync_failed(segment, &error);
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), ActorProcessingErr> {
+        let Some(closed) = self.on_disk(BucketFile::close).await? else { return Ok(()) };
+        if let Some(error) = &closed.error {
+            self.shared.sync_failed(closed.segment, error);
+        }
+        (self.shared.segment_closed)(closed.segment);
+        Ok(())
+    }
+
+    fn file(&mut self) -> Result<&mut BucketFile, ActorProcessingErr> {
+        self.file.as_mut().ok_or_else(|| "work on the file was lost; it is opened anew".into())
+    }
+
+    /// Runs work that waits for the disk where nobody else is kept waiting. It comes to its end, whatever becomes of
+    /// this actor.
+    async fn on_disk<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut BucketFile) -> T + Send + 'static,
+    ) -> Result<T, ActorProcessingErr> {
+        let shared = self.shared.clone();
+        // An error cannot be: nobody closes it.
+        let _turn = shared.syncing.acquire().await;
+        let mut file = self.file.take().ok_or("work on the file was lost; it is opened anew")?;
+        let (file, done) = tokio::task::spawn_blocking(move || {
+            let done = work(&mut file);
+            (file, done)
+        })
+        .await?;
+        self.file = Some(file);
+        Ok(done)
+    }
+}
+
+impl Shared {
+    fn sync_failed(&self, segment: SegmentId, error: &std::io::Error) {
+        self.counters.recording.sync_errors.increment();
+        tracing::error!(%segment, %error, "lines may not be on the disk; their segment takes nothing more");
+    }
+}
+
+/// Lines being written. Given back if writing them panics.
+struct Batch(Vec<Waiting>);
+
+impl Batch {
+    /// One write for all of them. No await stands between the write and its bookkeeping.
+    fn append(mut self, file: &mut BucketFile, shared: &Shared, durability: Durability) {
         #[cfg(test)]
         crate::faults::strike("writer");
-        let lines: Vec<&[u8]> = batch.0.iter().map(|it| it.finished.line.as_slice()).collect();
-        match self.append(&lines) {
+        let lines: Vec<&[u8]> = self.0.iter().map(|it| it.finished.line.as_slice()).collect();
+        let outcome = append(file, &lines, durability);
+        let torn = file.take_torn_bytes();
+        if torn > 0 {
+            shared.counters.recording.torn_lines.increment();
+            tracing::warn!(bucket = %file.bucket(), bytes = torn, "a torn last line was cut off and kept aside");
+        }
+        match outcome {
             Ok(places) => {
-                let stand = std::mem::take(&mut batch.0);
+                let stand = std::mem::take(&mut self.0);
                 // The outcome of all of them first: whatever fails from here on, none is written again.
                 for waiting in &stand {
-                    self.args.counters.ledger.count_recorded();
-                    waiting.trace.written(self.args.bucket);
+                    shared.counters.ledger.count_recorded();
+                    waiting.trace.written(file.bucket());
                 }
                 #[cfg(test)]
                 crate::faults::strike("writer.appended");
                 for (waiting, place) in stand.into_iter().zip(places) {
-                    self.stands(waiting, place);
+                    let Waiting { finished, reply, trace: _held_until_told } = waiting;
+                    count(&shared.counters, &finished);
+                    // A row that the index has no room for is read back from the file.
+                    shared.index.offer(finished.row.clone(), place);
+                    let _ = reply.send(Ok(Appended));
                 }
             }
             Err(error) => {
-                tracing::warn!(bucket = %self.args.bucket, %error, "lines could not be appended");
-                self.args.counters.recording.append_errors.increment();
-                for waiting in std::mem::take(&mut batch.0) {
+                if let BucketError::Sync { segment, source } = &error {
+                    shared.sync_failed(*segment, source);
+                }
+                tracing::warn!(bucket = %file.bucket(), %error, "lines could not be appended");
+                shared.counters.recording.append_errors.increment();
+                for waiting in std::mem::take(&mut self.0) {
                     waiting.trace.unclaim();
                     let _ = waiting.reply.send(Err(AppendFailed));
                 }
             }
         }
     }
-
-    #[cfg(not(test))]
-    fn append(&mut self, lines: &[&[u8]]) -> Result<Vec<Place>, AppendError> {
-        self.file.append(lines)
-    }
-
-    #[cfg(test)]
-    fn append(&mut self, lines: &[&[u8]]) -> Result<Vec<Place>, AppendError> {
-        if crate::faults::is_due("writer.refused") {
-            let source = std::io::ErrorKind::StorageFull.into();
-            return Err(AppendError::Write { segment: self.file.segment(), source });
-        }
-        self.file.append(lines)
-    }
-
-    fn stands(&self, waiting: Waiting, place: Place) {
-        let Waiting { finished, reply, trace: _held_until_told } = waiting;
-        count(&self.args.counters, &finished);
-        // A row that the index has no room for is read back from the file.
-        self.args.index.offer(finished.row.clone(), place);
-        let _ = reply.send(Ok(Appended));
-    }
 }
 
-/// Lines being written. Given back if writing them panics.
-struct Batch(Vec<Waiting>);
+#[cfg(not(test))]
+fn append(file: &mut BucketFile, lines: &[&[u8]], durability: Durability) -> Result<Vec<Place>, BucketError> {
+    file.append(lines, durability)
+}
+
+#[cfg(test)]
+fn append(file: &mut BucketFile, lines: &[&[u8]], durability: Durability) -> Result<Vec<Place>, BucketError> {
+    if crate::faults::is_due("writer.refused") {
+        let source = std::io::ErrorKind::StorageFull.into();
+        return Err(BucketError::Open { bucket: file.bucket(), source });
+    }
+    file.append(lines, durability)
+}
 
 impl Drop for Batch {
     fn drop(&mut self) {

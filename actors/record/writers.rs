@@ -2,25 +2,25 @@
 //!
 //! A crash costs nothing: the finalizers still hold their traces and ask again.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_log::counters::Counters;
-use api_log::ids::{BucketId, SegmentId, UnixMillis};
+use api_log::ids::{BucketId, Date, UnixMillis};
+use api_log::jsonl::bucket::BucketFile;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
+use api_log::store::open_segments::OpenSegments;
 use api_log::trace::Finished;
-use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 
 use super::held::HeldTrace;
-use super::index::Door;
-use super::writer::{self, AppendFailed, Appended, Writer};
+use super::writer::{self, AppendFailed, Appended, Shared, Writer};
 use crate::kit::{Ended, Ending, Nursery, NurseryHealth};
 
 /// Files open at once. A key more waits until an idle one is closed; the service's file limit is far above.
 const MOST_OPEN: usize = 8192;
+/// How often it looks whether a day is over.
+const LOOK_AT_THE_DAY: Duration = Duration::from_secs(60);
 
 pub(crate) struct Writers;
 
@@ -29,44 +29,21 @@ pub(crate) enum Msg {
     Append { trace: Arc<HeldTrace>, finished: Arc<Finished>, reply: RpcReplyPort<Result<Appended, AppendFailed>> },
     /// A writer had nothing to do for a while.
     Idle(BucketId),
+    /// Days before this one are over: their writers close.
+    CloseBefore(Date),
 }
 
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) layout: Layout,
     pub(crate) leases: Leases,
-    pub(crate) open_files: OpenFiles,
-    pub(crate) index: Door,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) segments: OpenSegments,
+    /// From this length on a segment is full.
+    pub(crate) segment_bytes: u64,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) nursery: Arc<NurseryHealth>,
     /// How long writers may take when the recorder ends.
     pub(crate) grace: Duration,
-}
-
-/// Which buckets have a writer, across restarts.
-///
-/// A crash of this actor kills its writers, but ractor does not wait for them: one may be in the midst of an append.
-/// Two that append to one file would give wrong places for their lines, and take the other's half-written line for torn.
-#[derive(Clone, Default)]
-pub(crate) struct OpenFiles(Arc<Mutex<HashSet<BucketId>>>);
-
-/// The right to open a bucket's file for appending; given up when dropped.
-pub(crate) struct SoleWriter {
-    files: OpenFiles,
-    bucket: BucketId,
-}
-
-impl OpenFiles {
-    /// The right to this bucket's file, unless somebody has it.
-    pub(crate) fn take(&self, bucket: BucketId) -> Option<SoleWriter> {
-        self.0.lock().insert(bucket).then(|| SoleWriter { files: self.clone(), bucket })
-    }
-}
-
-impl Drop for SoleWriter {
-    fn drop(&mut self) {
-        self.files.0.lock().remove(&self.bucket);
-    }
 }
 
 pub(crate) struct State {
@@ -79,10 +56,11 @@ impl Actor for Writers {
     type State = State;
     type Arguments = Args;
 
-    async fn pre_start(&self, _: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let open = Nursery::new(MOST_OPEN, args.nursery.clone());
         // A predecessor's writers may have ended between an append and its offer to the index.
-        args.index.mark_missed();
+        args.shared.index.mark_missed();
+        myself.send_interval(LOOK_AT_THE_DAY, || Msg::CloseBefore(UnixMillis::now().date()));
         Ok(State { args, open })
     }
 
@@ -90,6 +68,7 @@ impl Actor for Writers {
         match msg {
             Msg::Append { trace, finished, reply } => state.append(&myself, trace, finished, reply).await,
             Msg::Idle(bucket) => state.close(bucket),
+            Msg::CloseBefore(today) => state.close_before(today),
         }
         Ok(())
     }
@@ -102,7 +81,7 @@ impl Actor for Writers {
     ) -> Result<(), ActorProcessingErr> {
         if let Some(Ended { key: bucket, how: Ending::Failed(reason) }) = state.open.ended(event) {
             tracing::warn!(%bucket, reason, "a writer failed; its lines are asked for again");
-            state.args.index.mark_missed();
+            state.args.shared.index.mark_missed();
         }
         Ok(())
     }
@@ -132,7 +111,7 @@ impl State {
                 // Dropping the reply port makes the finalizer ask again: a predecessor is just ending.
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(%bucket, %error, "cannot open a segment");
+                    tracing::warn!(%bucket, %error, "cannot start a writer");
                     let _ = reply.send(Err(AppendFailed));
                     return;
                 }
@@ -147,18 +126,19 @@ impl State {
         myself: &ActorRef<Msg>,
         bucket: BucketId,
     ) -> Result<Option<ActorRef<writer::Msg>>, ActorProcessingErr> {
-        let Some(sole) = self.args.open_files.take(bucket) else { return Ok(None) };
-        let args = writer::Args {
-            bucket,
-            _lease: self.args.leases.shared(SegmentId { bucket, number: 0 })?,
-            layout: self.args.layout.clone(),
-            index: self.args.index.clone(),
-            counters: self.args.counters.clone(),
-            writers: myself.clone(),
-            sole,
-        };
+        let Args { layout, leases, segments, segment_bytes, shared, .. } = &self.args;
+        let Some(sole) = segments.take(bucket) else { return Ok(None) };
+        let file = BucketFile::new(layout.clone(), leases.clone(), sole, *segment_bytes);
+        let args = writer::Args { file, shared: shared.clone(), writers: myself.clone() };
         let start = Writer::spawn_linked(None, Writer, args, myself.get_cell());
         Ok(Some(self.open.start(bucket, start).await?.clone()))
+    }
+
+    /// Their files are whole from soon after midnight on, and can be sealed.
+    fn close_before(&self, today: Date) {
+        self.open.iter().map(|(bucket, _)| *bucket).filter(|bucket| bucket.date < today).for_each(|it| self.close(it));
+        // A day longer, in case the clock is set back.
+        self.args.segments.forget_before(Date(today.0 - 1));
     }
 
     /// What it has been sent until now it still appends; what comes later finds it ending, and asks again.
@@ -167,23 +147,5 @@ impl State {
             // An error means that it has ended already.
             let _ = writer.drain();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use api_log::ids::{Date, ShortKey};
-
-    use super::*;
-
-    #[test]
-    fn a_bucket_has_one_writer_until_that_one_is_gone() {
-        let files = OpenFiles::default();
-        let bucket = |key| BucketId { date: Date(20_000), key: ShortKey([key; 4]) };
-        let sole = files.take(bucket(1)).unwrap();
-        assert!(files.clone().take(bucket(1)).is_none(), "also after a restart, which keeps the table");
-        assert!(files.take(bucket(2)).is_some());
-        drop(sole);
-        assert!(files.take(bucket(1)).is_some());
     }
 }

@@ -8,5 +8,6 @@ mod ending;
 mod killed;
 mod memory;
 mod rig;
+mod segments;
 mod traffic;
 mod upstream;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::address::{ListenAddress, Upstream};
+use super::fsync::Fsync;
 use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
 use super::lists::{Networks, Patterns};
 use super::sources::Reader;
@@ -60,6 +61,15 @@ configuration! {
         capture_chan_size: usize as Count<usize> = "64", ANY.range(1, 1_000_000);
         /// How many traces may be finalized or wait for their file at once; more wait in the memory of captures.
         writer_chan_size: usize as Count<usize> = "1024", ANY.range(1, 10_000_000);
+        /// How long a file of lines may become before the next one is begun. Full ones can be sealed and deleted while
+        /// the day goes on.
+        segment_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
+        /// When lines are forced to the disk; they survive the end of the process in any case. What a loss of power
+        /// costs: never = what the system had not written by itself; interval = those of the last `fsync_interval`;
+        /// always = none that counts as recorded, but each waits for the disk.
+        fsync: Fsync as Fsync = "interval", ANY;
+        /// How often lines are forced to the disk while there are new ones; with `fsync: interval` only.
+        fsync_interval: Duration as Span = "1s", ANY.range(10, 3_600_000);
     }
     /// What is kept in memory while an exchange is under way.
     capture: Capture {

@@ -9,6 +9,7 @@ mod cross_checks;
 mod environment;
 mod example;
 mod file;
+mod fsync;
 mod keys;
 mod kinds;
 mod lists;
@@ -24,6 +25,7 @@ use std::path::Path;
 pub use address::{ListenAddress, ListenHost, Upstream};
 pub use complaint::{Complaint, Complaints, Origin, Warning};
 pub use example::example;
+pub use fsync::Fsync;
 pub use keys::{
     Api, Capture, Config, Diagnostics, Logging, Media, Plugins, Proxy, Retention, Shutdown, Storage, Timeouts, Viewer,
     keys,

@@ -172,6 +172,8 @@ pub struct Recording {
     pub torn_lines: Count,
     /// Writes that the disk refused.
     pub append_errors: Count,
+    /// Times that lines could not be forced to the disk; their segment took nothing more.
+    pub sync_errors: Count,
     /// Bytes of sockets that were not copied because the memory of all captures was used up.
     pub socket_bytes_missed: Count,
     /// Readers of sockets that failed; what they had read was recorded as cut.
@@ -188,6 +190,7 @@ pub struct RecordingSnapshot {
     pub finalized_raw: u64,
     pub torn_lines: u64,
     pub append_errors: u64,
+    pub sync_errors: u64,
     pub socket_bytes_missed: u64,
     pub socket_readers_failed: u64,
 }
@@ -202,6 +205,7 @@ impl Recording {
             finalized_raw: self.finalized_raw.get(),
             torn_lines: self.torn_lines.get(),
             append_errors: self.append_errors.get(),
+            sync_errors: self.sync_errors.get(),
             socket_bytes_missed: self.socket_bytes_missed.get(),
             socket_readers_failed: self.socket_readers_failed.get(),
         }

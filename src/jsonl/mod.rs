@@ -1,5 +1,6 @@
 //! The trace files: lines, segments, sealed days.
 
+pub mod bucket;
 pub mod file;
 pub mod line;
 pub mod read;

@@ -1,6 +1,6 @@
 //! Every path under the data dir, made and parsed here and nowhere else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -135,6 +135,21 @@ impl Layout {
             }
         }
         Ok(found)
+    }
+
+    /// The segments of one bucket with the forms they have, ordered by number.
+    ///
+    /// # Errors
+    /// The day's folder cannot be read. One that does not exist holds none.
+    pub fn segments_of(&self, bucket: BucketId) -> io::Result<Vec<FoundSegment>> {
+        let date = bucket.date;
+        let mut found: BTreeMap<SegmentId, BTreeSet<Form>> = BTreeMap::new();
+        for name in names_in(&self.day(date))? {
+            if let Some((id, form)) = parse_segment_text(&format!("{date}/{name}")).filter(|it| it.0.bucket == bucket) {
+                found.entry(id).or_default().insert(form);
+            }
+        }
+        Ok(found.into_iter().map(|(id, forms)| FoundSegment { id, forms: forms.into_iter().collect() }).collect())
     }
 
     /// Every bucket on disk, those that have only a folder (attachments) included, by date and key.
