@@ -125,7 +125,7 @@ mod tests {
                 assert_eq!(readers.read(query).await.unwrap(), round.to_string());
             }
             drop(writer);
-            schema::set_aside(&path, UnixMillis(round)).unwrap();
+            api_log::index::files::set_aside(&path, UnixMillis(round)).unwrap();
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::trace::Row;
 
 /// How many rows back a child is remembered. Order within a key is kept by the checkpoints; what remains
 /// are lines finished at the same time, and the first ones of a day.
-const WINDOW_ROWS: i64 = 8192;
+pub(super) const WINDOW_ROWS: i64 = 8192;
 
 /// How many strict prefixes of a child are remembered, the longest ones. A child that overtakes is the
 /// next request of a conversation: its parent is a few turns shorter.
@@ -159,7 +159,7 @@ fn links(child: &Child) -> Vec<Link> {
 
 /// Fixed-size parts: a byte that says which optional ones follow, then each prefix with its length, hash,
 /// and reply with a byte before it that says whether there is one.
-fn encode(child: &Child) -> Vec<u8> {
+pub(super) fn encode(child: &Child) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(17 + child.prefixes.len() * 21);
     bytes.push(u8::from(child.previous_response.is_some()) | u8::from(child.conversation.is_some()) << 1);
     for hash in [child.previous_response, child.conversation].into_iter().flatten() {
@@ -175,7 +175,7 @@ fn encode(child: &Child) -> Vec<u8> {
 }
 
 /// The reverse of [`encode`]; what cannot be read is left out.
-fn decode(bytes: &[u8], id: TraceId, ts_start: UnixMillis, key: i64) -> Child {
+pub(super) fn decode(bytes: &[u8], id: TraceId, ts_start: UnixMillis, key: i64) -> Child {
     let mut rest = bytes;
     let flags = take::<1>(&mut rest).map_or(0, |it| it[0]);
     let mut optional = |bit: u8| if flags & bit != 0 { take::<8>(&mut rest).map(i64::from_be_bytes) } else { None };

@@ -5,26 +5,20 @@ use std::io;
 
 use rusqlite::Connection;
 
-use crate::ids::{Place, SegmentId};
+use crate::ids::SegmentId;
 use crate::index::IndexError;
+use crate::index::batch::{Batch, MAX_LINE_BYTES, Size};
 use crate::index::insert::Insertion;
 use crate::index::remove::remove_segment;
-use crate::index::state::WriterState;
+use crate::index::state::{Checkpoint, WriterState};
 use crate::jsonl::line::BadLine;
 use crate::jsonl::read;
-use crate::jsonl::scan::{Content, Scanned, Scanner, resume_points};
-use crate::media;
+use crate::jsonl::scan::Scanner;
 use crate::store::layout::{Form, FoundSegment, Layout};
 use crate::trace::Row;
 
-/// Rows per transaction.
-const BATCH_ROWS: usize = 4096;
-
-/// Line bytes per transaction, so that other work waits for long lines no longer than for many.
-const BATCH_BYTES: u64 = 64 * 1024 * 1024;
-
-/// Longer lines are passed over: no recorder writes them.
-const MAX_LINE_BYTES: usize = 1024 * 1024 * 1024;
+/// One transaction's lines: other work waits for long lines no longer than for many.
+const BATCH: Size = Size { rows: 4096, bytes: 64 * 1024 * 1024 };
 
 /// When to stop for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +47,10 @@ pub struct Progress {
     pub bytes: u64,
     /// Rows removed because their file is gone or was replaced.
     pub removed: u64,
+    /// Segments of which something is left to read.
+    pub behind_segments: usize,
+    /// About how many bytes are left to read: of lines, in sealed forms of the file.
+    pub behind_bytes: u64,
     /// Segments that could not be read further now, and why. They are tried again by the next call.
     pub unreadable: Vec<(SegmentId, String)>,
 }
@@ -63,8 +61,8 @@ pub struct Progress {
 /// Call it before the first insert (a budget of nothing will do): it finds out what is behind, and until that
 /// is read, newer rows of the same keys are refused.
 ///
-/// A segment that vanished loses its rows; so does one that is shorter than what is indexed of it, which is
-/// then read anew. A segment that cannot be read is passed over; a bad line never blocks.
+/// A segment that vanished loses its rows; so does one that is another file than the one that was indexed (it is
+/// shorter, or begins with another trace), which is then read anew. A segment that cannot be read is passed over; a bad line never blocks.
 ///
 /// # Errors
 /// The database fails, or the data dir cannot be listed. What was committed before stays.
@@ -78,12 +76,19 @@ pub fn catch_up(
     let mut progress = Progress::default();
     let found = layout.segments().map_err(IndexError::List)?;
     let rests = survey(connection, state, layout, &found, &mut progress)?;
-    rests.iter().for_each(|(segment, _)| state.mark_behind(*segment));
-    for (segment, rest) in rests {
+    rests.iter().for_each(|(segment, ..)| state.mark_behind(*segment));
+    progress.behind_segments = rests.len();
+    progress.behind_bytes = rests.iter().map(|(.., bytes)| bytes).sum();
+    for (segment, rest, bytes) in rests {
         if progress.bytes >= budget.bytes {
             return Ok(progress);
         }
-        match read_rest(connection, state, layout, (segment, rest), &read_row, budget, &mut progress) {
+        let read_before = progress.bytes;
+        let outcome = read_rest(connection, state, layout, (segment, rest), &read_row, budget, &mut progress);
+        let is_through = state.behind().all(|it| it != segment);
+        progress.behind_segments -= usize::from(is_through);
+        progress.behind_bytes -= if is_through { bytes } else { bytes.min(progress.bytes - read_before) };
+        match outcome {
             Ok(()) => {}
             Err(SegmentError::Index(error)) => return Err(error),
             Err(SegmentError::Read(error)) => {
@@ -132,46 +137,81 @@ impl From<io::Error> for SegmentError {
     }
 }
 
-/// Compares the checkpoints with what is on disk: the segments that need work, in order.
+/// Compares the checkpoints with what is on disk: the segments that need work, in order, and about how much.
+///
+/// The first time in a connection's life every plain file's first line is looked at too: one that was replaced, and
+/// has grown beyond what was indexed of the old one, shows by nothing else. Later only files that are read are.
 fn survey(
     connection: &mut Connection,
     state: &mut WriterState,
     layout: &Layout,
     found: &[FoundSegment],
     progress: &mut Progress,
-) -> Result<Vec<(SegmentId, Rest)>, IndexError> {
-    let mut lengths: BTreeMap<SegmentId, Option<u64>> = BTreeMap::new();
+) -> Result<Vec<(SegmentId, Rest, u64)>, IndexError> {
+    let mut lengths: BTreeMap<SegmentId, Length> = BTreeMap::new();
     for segment in found {
-        match std::fs::metadata(layout.segment(segment.id, Form::Plain)) {
-            Ok(metadata) => {
-                lengths.insert(segment.id, Some(metadata.len()));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                lengths.insert(segment.id, None);
+        match length_of(layout, segment) {
+            Ok(length) => {
+                lengths.insert(segment.id, length);
             }
             Err(error) => progress.unreadable.push((segment.id, error.to_string())),
         }
     }
+    let compares = !state.has_compared;
     let found = |id: &SegmentId| found.binary_search_by_key(id, |segment| segment.id).is_ok();
     let (mut rests, whole) = state.transact(connection, |_, memory| -> Result<_, IndexError> {
-        let vanished = memory.segments.keys().filter(|id| !found(id)).map(|id| (*id, Rest::Vanished));
-        let mut rests: Vec<(SegmentId, Rest)> = vanished.collect();
+        let vanished = memory.segments.keys().filter(|id| !found(id)).map(|id| (*id, Rest::Vanished, 0));
+        let mut rests: Vec<(SegmentId, Rest, u64)> = vanished.collect();
         let mut whole = Vec::new();
         for (&id, &length) in &lengths {
-            let (indexed_to, is_done) =
-                memory.segments.get(&id).map_or((0, false), |known| (known.indexed_to, known.is_done));
+            let known = memory.segments.get(&id).copied();
+            let (indexed_to, is_done) = known.map_or((0, false), |known| (known.indexed_to, known.is_done));
+            let is_another = || known.is_some_and(|known| compares && begins_otherwise(layout, id, known));
             match length {
-                Some(length) if length < indexed_to => rests.push((id, Rest::Replaced)),
-                Some(length) if length == indexed_to => whole.push(id),
-                None if is_done => whole.push(id),
-                _ => rests.push((id, Rest::From(indexed_to))),
+                Length::Plain(length) if length < indexed_to || is_another() => {
+                    rests.push((id, Rest::Replaced, length))
+                }
+                Length::Plain(length) if length == indexed_to => whole.push(id),
+                Length::Plain(length) => rests.push((id, Rest::From(indexed_to), length - indexed_to)),
+                Length::Sealed(_) if is_done => whole.push(id),
+                Length::Sealed(length) => rests.push((id, Rest::From(indexed_to), length)),
             }
         }
         Ok((rests, whole))
     })?;
+    // One that is another shows only here, until its rows are gone.
+    state.has_compared |= !rests.iter().any(|(_, rest, _)| *rest == Rest::Replaced);
     whole.into_iter().for_each(|segment| state.mark_caught_up(segment));
-    rests.sort_unstable_by_key(|(segment, _)| *segment);
+    rests.sort_unstable_by_key(|(segment, ..)| *segment);
     Ok(rests)
+}
+
+/// A segment's bytes on disk.
+#[derive(Clone, Copy)]
+enum Length {
+    Plain(u64),
+    /// Of its compressed form.
+    Sealed(u64),
+}
+
+fn length_of(layout: &Layout, segment: &FoundSegment) -> io::Result<Length> {
+    let bytes = |form| match std::fs::metadata(layout.segment(segment.id, form)) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    if let Some(length) = bytes(Form::Plain)? {
+        return Ok(Length::Plain(length));
+    }
+    let sealed = segment.forms.iter().find(|form| **form != Form::Plain);
+    Ok(Length::Sealed(sealed.map_or(Ok(None), |form| bytes(*form))?.unwrap_or(0)))
+}
+
+/// Whether a segment's file surely is not the one of which lines are indexed. One that cannot be read is not judged.
+fn begins_otherwise(layout: &Layout, segment: SegmentId, known: Checkpoint) -> bool {
+    known.indexed_to > 0
+        && known.first_trace.is_some()
+        && read::first_trace(layout, segment).is_ok_and(|first| first != known.first_trace)
 }
 
 fn read_rest(
@@ -195,8 +235,11 @@ fn read_rest(
     }
     state.mark_behind(segment);
     let mut opened = read::open_at(layout, segment, start);
-    if start > 0 && opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
-        // A sealed file that is shorter than what was indexed of it is another one.
+    let is_short = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+    let known = state
+        .transact(connection, |_, memory| -> rusqlite::Result<_> { Ok(memory.segments.get(&segment).copied()) })?;
+    if start > 0 && (is_short || known.is_some_and(|known| begins_otherwise(layout, segment, known))) {
+        // A sealed file that is shorter than what was indexed of it is another one, and so is one that begins otherwise.
         progress.removed += remove_segment(connection, state, segment)?;
         start = 0;
         opened = read::open_at(layout, segment, start);
@@ -222,7 +265,7 @@ fn read_on(
 ) -> Result<(), SegmentError> {
     let mut lines = Scanner::new(reader, start, MAX_LINE_BYTES);
     loop {
-        let mut batch = Batch::read(&mut lines, segment, read_row);
+        let mut batch = Batch::read(&mut lines, segment, u64::MAX, BATCH, read_row);
         batch.count_attachments(layout);
         // Only a sealed form never grows again.
         let is_done = batch.is_last && form != Form::Plain;
@@ -249,75 +292,6 @@ fn read_on(
         }
         if progress.bytes >= budget.bytes {
             return Ok(());
-        }
-    }
-}
-
-/// The lines of one transaction.
-struct Batch {
-    rows: Vec<(Row, Place)>,
-    bad_lines: u64,
-    bytes: u64,
-    /// Where the next batch begins.
-    end: u64,
-    is_last: bool,
-    /// What stopped the reading; all lines before are whole.
-    damage: Option<io::Error>,
-}
-
-impl Batch {
-    fn read(
-        lines: &mut Scanner<read::SegmentReader>,
-        segment: SegmentId,
-        read_row: &impl Fn(&[u8]) -> Result<Row, BadLine>,
-    ) -> Batch {
-        let begin = lines.offset();
-        let mut batch = Batch { rows: Vec::new(), bad_lines: 0, bytes: 0, end: begin, is_last: false, damage: None };
-        while batch.rows.len() < BATCH_ROWS && lines.offset() - begin < BATCH_BYTES {
-            match lines.next_line() {
-                Ok(Some(scanned)) => batch.take(scanned, segment, read_row),
-                Ok(None) => {
-                    batch.is_last = true;
-                    break;
-                }
-                Err(error) => {
-                    batch.damage = Some(error);
-                    break;
-                }
-            }
-        }
-        batch.end = lines.offset();
-        batch.bytes = batch.end - begin;
-        batch
-    }
-
-    /// How many attachments a trace has, no line tells: they are counted where they stand.
-    fn count_attachments(&mut self, layout: &Layout) {
-        let bucket_has_any = |place: &Place| layout.attachments(place.segment.bucket).is_dir();
-        if !self.rows.first().is_some_and(|(_, place)| bucket_has_any(place)) {
-            return;
-        }
-        for (row, place) in &mut self.rows {
-            row.media_count = media::count(&layout.media(place.segment.bucket, row.id));
-        }
-    }
-
-    fn take(&mut self, scanned: Scanned<'_>, segment: SegmentId, read_row: &impl Fn(&[u8]) -> Result<Row, BadLine>) {
-        let Content::Line(line) = scanned.content else {
-            self.bad_lines += 1;
-            return;
-        };
-        let mut push = |at: usize, row: Row| {
-            let Ok(bytes) = u32::try_from(line.len() - at) else { return };
-            self.rows.push((row, Place { segment, offset: scanned.offset + at as u64, bytes }));
-        };
-        match read_row(line) {
-            Ok(row) => push(0, row),
-            Err(BadLine(_)) => {
-                let whole = resume_points(line).find_map(|at| Some((at, read_row(&line[at..]).ok()?)));
-                whole.into_iter().for_each(|(at, row)| push(at, row));
-                self.bad_lines += 1;
-            }
         }
     }
 }

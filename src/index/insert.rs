@@ -71,7 +71,7 @@ pub fn insert_batch<R: Borrow<Row>>(
 /// One transaction's rows.
 pub(super) struct Insertion<'a> {
     index: &'a Connection,
-    memory: &'a mut Memory,
+    pub(super) memory: &'a mut Memory,
     sums: SessionSums,
     /// Checkpoints to store at the end: the last of each segment counts.
     ends: std::collections::BTreeMap<SegmentId, (u64, u64, bool)>,
@@ -111,6 +111,9 @@ impl<'a> Insertion<'a> {
     /// Inserts a row and links it and the rows that it is the better parent of. `false` if its id is there
     /// already; of a line written twice the first one counts.
     pub(super) fn insert(&mut self, row: &Row, place: Place) -> rusqlite::Result<bool> {
+        if place.offset == 0 {
+            self.memory.begin_with(self.index, place.segment, row.id)?;
+        }
         let key = self.memory.key(self.index, row.key)?;
         let child = Child::of(row, key);
         // What is summed so far is not stored, but sessions of rows are.
@@ -137,7 +140,8 @@ impl<'a> Insertion<'a> {
         Ok(true)
     }
 
-    fn store(
+    /// Stores a row as it is said to be linked.
+    pub(super) fn store(
         &mut self,
         row: &Row,
         place: Place,

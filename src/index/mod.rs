@@ -1,20 +1,25 @@
 //! The index: derived from the files, rebuildable, never the truth.
 //!
 //! It is a tailer. Per segment it keeps, in the same transaction as the rows, how far it has indexed; what
-//! it misses it reads back from the file ([`catch_up()`]). A rebuild is a catch-up into an empty database.
+//! it misses it reads back from the file ([`catch_up()`]). A catch-up into an empty database is a rebuild, and
+//! [`rebuild`] is the fast way to the same.
 //!
 //! One connection writes ([`schema::open_writer`], [`insert_batch`], [`catch_up()`], [`remove_segment`]), any
 //! number read ([`schema::open_reader`], [`query`], [`sessions`]).
 
+pub mod files;
 pub mod filter;
 pub mod query;
+pub mod rebuild;
 pub mod schema;
 pub mod sessions;
 
 mod awaiting;
+mod batch;
 mod catch_up;
 mod correct;
 mod insert;
+mod migrate;
 mod parent;
 mod remove;
 mod state;

@@ -11,12 +11,26 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::ids::UnixMillis;
+use crate::index::files::set_aside;
+use crate::index::migrate::{self, migrations_from};
 
 /// `PRAGMA user_version`: the version of the conversations' hashes, and in its last three digits that of the schema
-/// below, raised with every change to it. An index of another version is set aside and built anew from the files.
-pub const VERSION: i32 = 1000 * crate::session::HASH_VERSION as i32 + 1;
+/// below, raised with every change to it. An index of an earlier schema is migrated where it stands; one of other
+/// hashes, of a later schema or of another make is set aside and built anew from the files.
+pub const VERSION: i32 = 1000 * crate::session::HASH_VERSION as i32 + SCHEMA_VERSION;
 
-const SCHEMA: &str = include_str!("schema.sql");
+/// The version of the schema below.
+pub(super) const SCHEMA_VERSION: i32 = 2;
+
+/// Tables and view.
+pub(super) const TABLES: &str = include_str!("schema.sql");
+/// The indexes by which traces are once each, and found as parents.
+pub(super) const LINK_INDEXES: &str = include_str!("schema_links.sql");
+/// The other indexes.
+pub(super) const LIST_INDEXES: &str = include_str!("schema_lists.sql");
+
+/// How many databases that were set aside are kept.
+pub const KEPT_ASIDE: usize = 2;
 
 /// An index that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,14 +83,15 @@ impl OpenError {
 pub fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     keep_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|it| told(path, it))?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|it| told(path, it))?;
     prepare_writer(&connection).map_err(|it| told(path, it))?;
     let found: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|it| told(path, it))?;
     let is_empty = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0));
     if found == 0 && is_empty.map_err(|it| told(path, it))? {
         create(&connection).map_err(|it| told(path, it))?;
     } else if found != VERSION {
-        return Err(OpenError::OtherVersion { path: path.to_owned(), found });
+        let migrations = migrations_from(found).ok_or(OpenError::OtherVersion { path: path.to_owned(), found })?;
+        migrate::run(&mut connection, migrations).map_err(|it| told(path, it))?;
     }
     Ok(connection)
 }
@@ -111,21 +126,6 @@ pub fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Moves a database and its journal out of the way. No connection to it may be open.
-///
-/// # Errors
-/// A file cannot be renamed.
-pub fn set_aside(path: &Path, now: UnixMillis) -> io::Result<PathBuf> {
-    let aside = with_suffix(path, &format!(".corrupt-{}", now.0));
-    for suffix in ["-wal", "-shm", ""] {
-        match std::fs::rename(with_suffix(path, suffix), with_suffix(&aside, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(aside)
-}
-
 /// Whether SQLite says that the file is damaged or no database.
 pub fn is_corrupt(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
@@ -155,11 +155,13 @@ fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT;"))
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {TABLES}; {LINK_INDEXES}; {LIST_INDEXES}; PRAGMA user_version = {VERSION}; COMMIT;"
+    ))
 }
 
 /// Makes the file if need be, and keeps it from others; SQLite gives its journal the same mode.
-fn keep_private(path: &Path) -> io::Result<()> {
+pub(super) fn keep_private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(0o600))?;
@@ -167,13 +169,13 @@ fn keep_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-fn told(path: &Path, source: rusqlite::Error) -> OpenError {
+pub(super) fn told(path: &Path, source: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     if is_corrupt(&source) { OpenError::Corrupt { path, source } } else { OpenError::Sqlite { path, source } }
 }

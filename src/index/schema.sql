@@ -1,4 +1,5 @@
--- The compact form of the index. Outside users read the view `traces` at the end.
+-- The compact form of the index: its tables, and the view `traces`, which outside users read.
+-- Its secondary indexes stand in schema_links.sql and schema_lists.sql: a rebuild makes them last.
 
 -- Repeated texts. Any column that says "word" holds one of these.
 CREATE TABLE words (
@@ -18,7 +19,9 @@ CREATE TABLE segments (
     indexed_to INTEGER NOT NULL,
     bad_lines  INTEGER NOT NULL,
     -- Only a sealed form is left and it was indexed to its end.
-    is_done    INTEGER NOT NULL
+    is_done    INTEGER NOT NULL,
+    -- The trace whose line stands at offset 0: a file that begins with another one is another file.
+    first_trace TEXT
 );
 
 CREATE TABLE sessions (
@@ -32,7 +35,6 @@ CREATE TABLE sessions (
     ok_count   INTEGER NOT NULL,
     err_count  INTEGER NOT NULL
 );
-CREATE INDEX sessions_by_last ON sessions (last_ts);
 
 CREATE TABLE rows (
     row              INTEGER PRIMARY KEY,
@@ -82,19 +84,6 @@ CREATE TABLE rows (
     jsonl_offset     INTEGER NOT NULL,
     jsonl_bytes      INTEGER NOT NULL
 );
-CREATE UNIQUE INDEX rows_by_id ON rows (id);
-CREATE INDEX rows_by_time ON rows (ts_start);
-CREATE INDEX rows_by_status ON rows (status, ts_start);
-CREATE INDEX rows_by_path ON rows (path, ts_start);
-CREATE INDEX rows_by_target ON rows (path, query, ts_start) WHERE query IS NOT NULL;
-CREATE INDEX rows_by_model ON rows (model, ts_start) WHERE model IS NOT NULL;
-CREATE INDEX rows_by_key ON rows (key, ts_start);
-CREATE INDEX rows_by_session ON rows (session, ts_start);
-CREATE INDEX rows_by_project ON rows (client_project, ts_start) WHERE client_project IS NOT NULL;
-CREATE INDEX rows_by_segment ON rows (segment);
-CREATE INDEX rows_by_prefix ON rows (prefix, key, ts_start) WHERE prefix IS NOT NULL;
-CREATE INDEX rows_by_response ON rows (response, key) WHERE response IS NOT NULL;
-CREATE INDEX rows_by_conversation ON rows (conversation, key, ts_start) WHERE conversation IS NOT NULL;
 
 -- What recently inserted rows look for in rows that may come after them.
 CREATE TABLE awaiting (

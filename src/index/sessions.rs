@@ -105,8 +105,9 @@ pub(super) struct SessionSums {
     pending: HashMap<i64, Sum>,
 }
 
+/// What some rows of a session come to.
 #[derive(Clone, Debug)]
-struct Sum {
+pub(super) struct Sum {
     /// Set if the session is new.
     root: Option<TraceId>,
     turns: i64,
@@ -116,61 +117,60 @@ struct Sum {
     err_count: i64,
 }
 
+impl Sum {
+    /// Of no rows yet; the first will begin so.
+    fn of_none(ts_start: UnixMillis, id: TraceId) -> Sum {
+        Sum { root: None, turns: 0, first_ts: ts_start, last: (ts_start, id), ok_count: 0, err_count: 0 }
+    }
+
+    /// Of a new session that begins with this trace, not counted yet.
+    pub(super) fn beginning_with(ts_start: UnixMillis, root: TraceId) -> Sum {
+        Sum { root: Some(root), ..Sum::of_none(ts_start, root) }
+    }
+
+    /// Counts a row.
+    pub(super) fn count(&mut self, ts_start: UnixMillis, id: TraceId, status: i32) {
+        self.turns += 1;
+        self.first_ts = self.first_ts.min(ts_start);
+        self.last = self.last.max((ts_start, id));
+        self.ok_count += i64::from(is_ok(status));
+        self.err_count += i64::from(is_err(status));
+    }
+
+    /// Stores it: as a new session, or beside what the session comes to already.
+    pub(super) fn insert(&self, index: &Connection, session: i64) -> rusqlite::Result<()> {
+        let (last_ts, last_id) = (self.last.0.0, self.last.1.to_string());
+        let Sum { turns, first_ts: UnixMillis(first_ts), ok_count, err_count, .. } = *self;
+        match self.root {
+            Some(root) => index
+                .prepare_cached(
+                    "INSERT INTO sessions (session, root, turns, first_ts, last_ts, last_id, ok_count, err_count) \
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![session, root.to_string(), turns, first_ts, last_ts, last_id, ok_count, err_count])?,
+            None => index
+                .prepare_cached(
+                    "UPDATE sessions SET turns = turns + ?2, first_ts = min(first_ts, ?3), \
+                     last_id = iif((?4, ?5) > (last_ts, last_id), ?5, last_id), last_ts = max(last_ts, ?4), \
+                     ok_count = ok_count + ?6, err_count = err_count + ?7 WHERE session = ?1",
+                )?
+                .execute(params![session, turns, first_ts, last_ts, last_id, ok_count, err_count])?,
+        };
+        Ok(())
+    }
+}
+
 impl SessionSums {
     /// Counts a row that was inserted. `root` is given when it begins the session.
     pub(super) fn add(&mut self, session: i64, root: Option<TraceId>, row: &Row) {
-        let sum = self.pending.entry(session).or_insert_with(|| Sum {
-            root: None,
-            turns: 0,
-            first_ts: row.ts_start,
-            last: (row.ts_start, row.id),
-            ok_count: 0,
-            err_count: 0,
-        });
+        let sum = self.pending.entry(session).or_insert_with(|| Sum::of_none(row.ts_start, row.id));
         sum.root = sum.root.or(root);
-        sum.turns += 1;
-        sum.first_ts = sum.first_ts.min(row.ts_start);
-        sum.last = sum.last.max((row.ts_start, row.id));
-        sum.ok_count += i64::from(is_ok(row.status));
-        sum.err_count += i64::from(is_err(row.status));
+        sum.count(row.ts_start, row.id, row.status);
     }
 
     /// Stores what was counted.
     pub(super) fn flush(&mut self, index: &Connection) -> rusqlite::Result<()> {
-        let mut new = index.prepare_cached(
-            "INSERT INTO sessions (session, root, turns, first_ts, last_ts, last_id, ok_count, err_count) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )?;
-        let mut grown = index.prepare_cached(
-            "UPDATE sessions SET turns = turns + ?2, first_ts = min(first_ts, ?3), \
-             last_id = iif((?4, ?5) > (last_ts, last_id), ?5, last_id), last_ts = max(last_ts, ?4), \
-             ok_count = ok_count + ?6, err_count = err_count + ?7 WHERE session = ?1",
-        )?;
-        for (session, sum) in self.pending.drain() {
-            let (last_ts, last_id) = (sum.last.0.0, sum.last.1.to_string());
-            match sum.root {
-                Some(root) => new.execute(params![
-                    session,
-                    root.to_string(),
-                    sum.turns,
-                    sum.first_ts.0,
-                    last_ts,
-                    last_id,
-                    sum.ok_count,
-                    sum.err_count
-                ])?,
-                None => grown.execute(params![
-                    session,
-                    sum.turns,
-                    sum.first_ts.0,
-                    last_ts,
-                    last_id,
-                    sum.ok_count,
-                    sum.err_count
-                ])?,
-            };
-        }
-        Ok(())
+        self.pending.drain().try_for_each(|(session, sum)| sum.insert(index, session))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use crate::ids::{KeyHash, SegmentId};
+use crate::ids::{KeyHash, SegmentId, TraceId};
 use crate::index::awaiting::Awaiting;
 
 /// How many words are remembered before all are forgotten; targets may be without number.
@@ -17,6 +17,8 @@ const MAX_WORDS: usize = 50_000;
 pub struct WriterState {
     memory: Option<Memory>,
     behind: BTreeSet<SegmentId>,
+    /// Every plain segment's first line was compared with what is indexed of it.
+    pub(super) has_compared: bool,
 }
 
 /// *Invariant:* says what the database says, the transaction under way included.
@@ -36,6 +38,8 @@ pub(super) struct Checkpoint {
     pub(super) segment: i64,
     pub(super) indexed_to: u64,
     pub(super) is_done: bool,
+    /// Whose line stands at offset 0; a file that begins otherwise is another one.
+    pub(super) first_trace: Option<TraceId>,
 }
 
 impl WriterState {
@@ -87,17 +91,19 @@ impl WriterState {
 }
 
 impl Memory {
-    fn load(connection: &Connection) -> rusqlite::Result<Memory> {
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
         let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         let mut segments = HashMap::new();
-        let mut statement = connection.prepare("SELECT path, segment, indexed_to, is_done FROM segments")?;
+        let mut statement =
+            connection.prepare("SELECT path, segment, indexed_to, is_done, first_trace FROM segments")?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let path: String = row.get(0)?;
             // Only canonical paths are ever written; any other is nobody's.
             if let Ok(id) = path.parse() {
                 let indexed_to = row.get::<_, i64>(2)?.cast_unsigned();
-                segments.insert(id, Checkpoint { segment: row.get(1)?, indexed_to, is_done: row.get(3)? });
+                let first_trace = row.get::<_, Option<String>>(4)?.and_then(|id| id.parse().ok());
+                segments.insert(id, Checkpoint { segment: row.get(1)?, indexed_to, is_done: row.get(3)?, first_trace });
             }
         }
         Ok(Memory {
@@ -163,7 +169,7 @@ impl Memory {
         let segment = connection
             .prepare_cached("INSERT INTO segments (path, indexed_to, bad_lines, is_done) VALUES (?, 0, 0, 0)")?
             .insert([id.to_string()])?;
-        let checkpoint = Checkpoint { segment, indexed_to: 0, is_done: false };
+        let checkpoint = Checkpoint { segment, indexed_to: 0, is_done: false, first_trace: None };
         self.segments.insert(id, checkpoint);
         Ok(checkpoint)
     }
@@ -177,13 +183,28 @@ impl Memory {
         bad_lines: u64,
         is_done: bool,
     ) -> rusqlite::Result<()> {
-        let segment = self.checkpoint(connection, id)?.segment;
+        let Checkpoint { segment, first_trace, .. } = self.checkpoint(connection, id)?;
         connection
             .prepare_cached(
                 "UPDATE segments SET indexed_to = ?, bad_lines = bad_lines + ?, is_done = ? WHERE segment = ?",
             )?
             .execute((indexed_to.cast_signed(), bad_lines.cast_signed(), is_done, segment))?;
-        self.segments.insert(id, Checkpoint { segment, indexed_to, is_done });
+        self.segments.insert(id, Checkpoint { segment, indexed_to, is_done, first_trace });
+        Ok(())
+    }
+
+    /// Stores whose line stands at a segment's offset 0.
+    pub(super) fn begin_with(
+        &mut self,
+        connection: &Connection,
+        id: SegmentId,
+        first: TraceId,
+    ) -> rusqlite::Result<()> {
+        let checkpoint = self.checkpoint(connection, id)?;
+        connection
+            .prepare_cached("UPDATE segments SET first_trace = ? WHERE segment = ?")?
+            .execute((first.to_string(), checkpoint.segment))?;
+        self.segments.insert(id, Checkpoint { first_trace: Some(first), ..checkpoint });
         Ok(())
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn dump(index: &Connection) -> Vec<String> {
     for sql in [
         "SELECT * FROM traces ORDER BY id",
         "SELECT root, turns, first_ts, last_ts, last_id, ok_count, err_count FROM sessions ORDER BY root",
-        "SELECT path, indexed_to, bad_lines FROM segments ORDER BY path",
+        "SELECT path, indexed_to, bad_lines, is_done, first_trace FROM segments ORDER BY path",
     ] {
         let mut statement = index.prepare(sql).unwrap();
         let columns = statement.column_count();

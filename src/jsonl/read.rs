@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use flate2::read::MultiGzDecoder;
 
@@ -95,13 +95,37 @@ pub fn line(layout: &Layout, place: Place, id: TraceId) -> Result<Vec<u8>, ReadE
     if is_whole && is_line_of(&line, id) { Ok(line) } else { Err(not_there) }
 }
 
+/// The trace whose line stands first in a segment; `None` if there is no whole line yet, or if it names no trace.
+///
+/// # Errors
+/// As [`open_at`].
+pub fn first_trace(layout: &Layout, segment: SegmentId) -> io::Result<Option<TraceId>> {
+    /// Of a line in this program's own form, this much tells. Longer first lines than the second name nobody.
+    const USUAL: u64 = 64;
+    const MOST: u64 = 64 * 1024 * 1024;
+    let (mut reader, _) = open_at(layout, segment, 0)?;
+    let mut line = Vec::new();
+    reader.by_ref().take(USUAL).read_to_end(&mut line)?;
+    let own =
+        line.strip_prefix(b"{\"id\":\"").and_then(|rest| rest.get(..27)).and_then(|rest| rest.strip_suffix(b"\""));
+    if let Some(id) = own.and_then(|id| std::str::from_utf8(id).ok()?.parse().ok()) {
+        return Ok(Some(id));
+    }
+    io::BufReader::new(reader.take(MOST)).read_until(b'\n', &mut line)?;
+    let end = memchr::memchr(b'\n', &line);
+    let identity = end.and_then(|end| serde_json::from_slice::<Identity<'_>>(&line[..end]).ok());
+    Ok(identity.and_then(|it| it.id.parse().ok()))
+}
+
+/// All that tells which trace a line is of.
+#[derive(serde::Deserialize)]
+struct Identity<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+}
+
 /// Whether a line's `id` member is this id.
 fn is_line_of(line: &[u8], id: TraceId) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Identity<'a> {
-        #[serde(borrow)]
-        id: Cow<'a, str>,
-    }
     let id = id.to_string();
     let is_first = line.strip_prefix(b"{\"id\":\"").and_then(|rest| rest.strip_prefix(id.as_bytes()));
     if is_first.is_some_and(|rest| rest.starts_with(b"\"")) {

@@ -53,6 +53,11 @@ impl Layout {
         self.root.join("index.sqlite")
     }
 
+    /// An index that is being made, to stand in the place of the other once it is whole.
+    pub fn new_index(&self) -> PathBuf {
+        self.root.join("index.sqlite.new")
+    }
+
     /// The bearer of the read API.
     pub fn token(&self) -> PathBuf {
         self.root.join("admin_token")

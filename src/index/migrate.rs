@@ -1,0 +1,94 @@
+//! An index of an earlier schema, brought to the present one where it stands.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::index::schema::{SCHEMA_VERSION, VERSION};
+
+/// One step from a schema version to the next.
+pub(super) struct Migration {
+    /// The schema version that it starts from; it ends at the next one.
+    from: i32,
+    sql: &'static str,
+}
+
+/// Every step there is, in order. An earlier schema that is in no step is rebuilt from the files.
+const MIGRATIONS: &[Migration] = &[Migration {
+    from: 1,
+    // Segments learn whose line stands first, by which a file that replaced another one is told.
+    sql: "ALTER TABLE segments ADD COLUMN first_trace TEXT;
+          UPDATE segments SET first_trace = rows.id FROM rows
+          WHERE rows.segment = segments.segment AND rows.jsonl_offset = 0;",
+}];
+
+/// The steps that bring an index of this `user_version` to the present one; `None` if none do.
+pub(super) fn migrations_from(found: i32) -> Option<&'static [Migration]> {
+    let schema = found - (VERSION - SCHEMA_VERSION);
+    let first = MIGRATIONS.iter().position(|it| it.from == schema)?;
+    Some(&MIGRATIONS[first..])
+}
+
+/// Runs these steps in one transaction. Another process that looks at the same time sees all of them or none.
+pub(super) fn run(connection: &mut Connection, migrations: &[Migration]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for migration in migrations {
+        transaction.execute_batch(migration.sql)?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::UnixMillis;
+    use crate::index::schema;
+
+    #[test]
+    fn the_steps_lead_from_each_version_to_the_present_one() {
+        let starts: Vec<i32> = MIGRATIONS.iter().map(|it| it.from).collect();
+        assert_eq!(starts, (1..SCHEMA_VERSION).collect::<Vec<_>>());
+        let base = VERSION - SCHEMA_VERSION;
+        assert!(migrations_from(base + 1).is_some());
+        for other in [0, base, VERSION, VERSION + 1, base + 1001, base - 999, -1] {
+            assert!(migrations_from(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_index_of_the_first_schema_opens_migrated_and_whole() {
+        let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/index-v1.sql");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.sqlite");
+        Connection::open(&path).unwrap().execute_batch(&std::fs::read_to_string(fixture).unwrap()).unwrap();
+        let (index, aside) = schema::open_or_replace(&path, UnixMillis(1)).unwrap();
+        assert_eq!(aside, None);
+        let firsts: Vec<(String, Option<String>)> = index
+            .prepare("SELECT path, first_trace FROM segments ORDER BY path")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        assert_eq!(
+            firsts,
+            [
+                ("2026-05-27/01010101.jsonl".to_owned(), Some("00000100000000000000000001".to_owned())),
+                ("2026-05-28/01010101.jsonl".to_owned(), None),
+            ]
+        );
+        let shape = |index: &Connection| -> Vec<(String, String)> {
+            let mut columns = index
+                .prepare("SELECT m.name, group_concat(c.name) FROM sqlite_schema m JOIN pragma_table_info(m.name) c GROUP BY m.name UNION ALL SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+                .unwrap();
+            let columns = columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            columns.collect::<rusqlite::Result<_>>().unwrap()
+        };
+        let sorted = |mut shape: Vec<(String, String)>| {
+            shape.sort();
+            shape
+        };
+        let fresh = schema::open_writer(&dir.path().join("fresh")).unwrap();
+        assert_eq!(sorted(shape(&index)), sorted(shape(&fresh)));
+        assert!(schema::open_reader(&path).is_ok());
+    }
+}

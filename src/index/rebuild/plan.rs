@@ -1,0 +1,173 @@
+//! The files cut into pieces, and a piece's lines as rows.
+
+use std::io::{self, BufRead, BufReader};
+use std::ops::ControlFlow;
+
+use crate::ids::SegmentId;
+use crate::index::batch::{Batch, MAX_LINE_BYTES, Size};
+use crate::jsonl::line::BadLine;
+use crate::jsonl::read::{self, SegmentReader};
+use crate::jsonl::scan::Scanner;
+use crate::store::layout::{Form, Layout};
+use crate::trace::Row;
+
+/// Line bytes of a piece: small enough that a few of them are no memory to speak of, large enough to be worth a seek.
+const PIECE_BYTES: u64 = 4 << 20;
+/// What is handed on at a time.
+const BATCH: Size = Size { rows: 4096, bytes: PIECE_BYTES };
+
+/// Every segment that there was when it was made, as long as it was then.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    segments: Vec<Planned>,
+    piece_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Planned {
+    segment: SegmentId,
+    /// Of the form that is read.
+    bytes: u64,
+    is_sealed: bool,
+}
+
+/// A part of a segment that is parsed by itself: the lines that begin in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    segment: SegmentId,
+    /// Uncompressed offsets.
+    from: u64,
+    until: u64,
+    weight: u64,
+}
+
+/// Some lines' rows, with what the loader must know beside them.
+#[derive(Debug)]
+pub struct Parsed {
+    pub(super) segment: SegmentId,
+    pub(super) batch: Batch,
+    /// A sealed form was read to its end.
+    pub(super) is_done: bool,
+    weight: u64,
+}
+
+impl Parsed {
+    /// What of [`Plan::bytes`] is done with it.
+    pub fn bytes(&self) -> u64 {
+        self.weight
+    }
+}
+
+impl Plan {
+    /// Looks what is there. Reads no line.
+    ///
+    /// # Errors
+    /// The data dir cannot be listed. A segment that vanishes meanwhile is left out.
+    pub fn of(layout: &Layout) -> io::Result<Plan> {
+        let mut segments = Vec::new();
+        for found in layout.segments()? {
+            for form in found.forms {
+                match std::fs::metadata(layout.segment(found.id, form)) {
+                    Ok(metadata) => {
+                        let is_sealed = form != Form::Plain;
+                        segments.push(Planned { segment: found.id, bytes: metadata.len(), is_sealed });
+                        break;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(Plan { segments, piece_bytes: PIECE_BYTES })
+    }
+
+    /// With pieces of so many bytes.
+    #[cfg(test)]
+    pub(super) fn cut_every(self, piece_bytes: u64) -> Plan {
+        Plan { piece_bytes, ..self }
+    }
+
+    /// The bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|it| it.bytes).sum()
+    }
+
+    /// The pieces, in the order in which a [`Loader`](super::Loader) wants what is parsed of them. A plain file is cut
+    /// at fixed offsets; a sealed one is a piece, for it is read from its beginning.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
+        self.segments.iter().flat_map(|&Planned { segment, bytes, is_sealed }| {
+            let step = if is_sealed { bytes.max(1) } else { self.piece_bytes };
+            (0..if is_sealed { 1 } else { bytes.div_ceil(step) }).map(move |number| {
+                let (from, to) = (number * step, bytes.min((number + 1) * step));
+                let until = if is_sealed { u64::MAX } else { to };
+                Piece { segment, from, until, weight: to - from }
+            })
+        })
+    }
+}
+
+/// Makes rows of a piece's lines, and gives them away in batches; `sink` says when to stop. What cannot be read any
+/// further is told with the last batch. A segment that has gone since gives nothing.
+pub fn parse(
+    layout: &Layout,
+    piece: &Piece,
+    read_row: impl Fn(&[u8]) -> Result<Row, BadLine>,
+    mut sink: impl FnMut(Parsed) -> ControlFlow<()>,
+) {
+    let &Piece { segment, from, until, weight } = piece;
+    let mut left = weight;
+    let mut give = |batch: Batch, form: Form| {
+        let is_last = batch.is_last || batch.damage.is_some();
+        let is_done = batch.is_last && form != Form::Plain && until == u64::MAX;
+        let weight = if is_last { left } else { left.min(batch.bytes) };
+        left -= weight;
+        let flow = sink(Parsed { segment, batch, is_done, weight });
+        if is_last { ControlFlow::Break(()) } else { flow }
+    };
+    let (reader, form, start) = match open(layout, piece) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => {
+            let nothing =
+                Batch { rows: Vec::new(), bad_lines: 0, bytes: 0, end: from, is_last: true, damage: Some(error) };
+            let _ = give(nothing, Form::Plain);
+            return;
+        }
+    };
+    // No line begins here: a long one goes through.
+    let Some(start) = start else { return };
+    let mut lines = Scanner::new(reader, start, MAX_LINE_BYTES);
+    loop {
+        let mut batch = Batch::read(&mut lines, segment, until, BATCH, &read_row);
+        batch.count_attachments(layout);
+        if give(batch, form).is_break() {
+            return;
+        }
+    }
+}
+
+/// A reader at the first line that begins in a piece, and where that is.
+fn open(layout: &Layout, piece: &Piece) -> io::Result<(SegmentReader, Form, Option<u64>)> {
+    if piece.from == 0 {
+        let (reader, form) = read::open_at(layout, piece.segment, 0)?;
+        return Ok((reader, form, Some(0)));
+    }
+    // A line begins behind a newline, which may be the byte before.
+    let mut at = piece.from - 1;
+    let (reader, form) = read::open_at(layout, piece.segment, at)?;
+    let mut reader = BufReader::with_capacity(64 * 1024, reader);
+    while at < piece.until {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            break;
+        }
+        let newline = memchr::memchr(b'\n', buffer);
+        let consumed = newline.map_or(buffer.len(), |newline| newline + 1);
+        at += consumed as u64;
+        reader.consume(consumed);
+        if newline.is_some() {
+            return Ok((Box::new(reader), form, Some(at).filter(|at| *at < piece.until)));
+        }
+    }
+    Ok((Box::new(reader), form, None))
+}
