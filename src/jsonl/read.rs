@@ -97,17 +97,20 @@ pub fn line(layout: &Layout, place: Place, id: TraceId) -> Result<Vec<u8>, ReadE
 
 /// Whether a line's `id` member is this id.
 fn is_line_of(line: &[u8], id: TraceId) -> bool {
+    id_of(line) == Some(id)
+}
+
+/// The id of the trace whose line this is. The rest of the line is not looked at if the id stands first.
+pub(crate) fn id_of(line: &[u8]) -> Option<TraceId> {
     #[derive(serde::Deserialize)]
     struct Identity<'a> {
         #[serde(borrow)]
         id: Cow<'a, str>,
     }
-    let id = id.to_string();
-    let is_first = line.strip_prefix(b"{\"id\":\"").and_then(|rest| rest.strip_prefix(id.as_bytes()));
-    if is_first.is_some_and(|rest| rest.starts_with(b"\"")) {
-        return true;
-    }
-    serde_json::from_slice::<Identity<'_>>(line).is_ok_and(|it| it.id == id)
+    let rest = line.strip_prefix(b"{\"id\":\"");
+    let first = rest.and_then(|it| it.split_at_checked(26)).filter(|(_, rest)| rest.starts_with(b"\""));
+    let first = first.and_then(|(id, _)| std::str::from_utf8(id).ok()?.parse().ok());
+    first.or_else(|| serde_json::from_slice::<Identity<'_>>(line).ok()?.id.parse().ok())
 }
 
 #[cfg(test)]
