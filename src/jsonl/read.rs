@@ -106,32 +106,30 @@ pub fn first_trace(layout: &Layout, segment: SegmentId) -> io::Result<Option<Tra
     let (mut reader, _) = open_at(layout, segment, 0)?;
     let mut line = Vec::new();
     reader.by_ref().take(USUAL).read_to_end(&mut line)?;
-    let own =
-        line.strip_prefix(b"{\"id\":\"").and_then(|rest| rest.get(..27)).and_then(|rest| rest.strip_suffix(b"\""));
-    if let Some(id) = own.and_then(|id| std::str::from_utf8(id).ok()?.parse().ok()) {
+    if let Some(id) = id_of(&line) {
         return Ok(Some(id));
     }
     io::BufReader::new(reader.take(MOST)).read_until(b'\n', &mut line)?;
     let end = memchr::memchr(b'\n', &line);
-    let identity = end.and_then(|end| serde_json::from_slice::<Identity<'_>>(&line[..end]).ok());
-    Ok(identity.and_then(|it| it.id.parse().ok()))
-}
-
-/// All that tells which trace a line is of.
-#[derive(serde::Deserialize)]
-struct Identity<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
+    Ok(end.and_then(|end| id_of(&line[..end])))
 }
 
 /// Whether a line's `id` member is this id.
 fn is_line_of(line: &[u8], id: TraceId) -> bool {
-    let id = id.to_string();
-    let is_first = line.strip_prefix(b"{\"id\":\"").and_then(|rest| rest.strip_prefix(id.as_bytes()));
-    if is_first.is_some_and(|rest| rest.starts_with(b"\"")) {
-        return true;
+    id_of(line) == Some(id)
+}
+
+/// The id of the trace whose line this is. The rest of the line is not looked at if the id stands first.
+pub(crate) fn id_of(line: &[u8]) -> Option<TraceId> {
+    #[derive(serde::Deserialize)]
+    struct Identity<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
     }
-    serde_json::from_slice::<Identity<'_>>(line).is_ok_and(|it| it.id == id)
+    let rest = line.strip_prefix(b"{\"id\":\"");
+    let first = rest.and_then(|it| it.split_at_checked(26)).filter(|(_, rest)| rest.starts_with(b"\""));
+    let first = first.and_then(|(id, _)| std::str::from_utf8(id).ok()?.parse().ok());
+    first.or_else(|| serde_json::from_slice::<Identity<'_>>(line).ok()?.id.parse().ok())
 }
 
 #[cfg(test)]

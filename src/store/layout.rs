@@ -31,6 +31,11 @@ impl Form {
     }
 }
 
+/// What names of torn lines end with.
+const TORN: &str = ".torn";
+/// What marks of a deletion end with.
+const DELETING: &str = ".deleting";
+
 /// The paths of one data dir.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -96,6 +101,37 @@ impl Layout {
     /// Where the torn last line of a segment, cut when it was opened, is kept.
     pub fn torn_line(&self, segment: SegmentId) -> PathBuf {
         torn_line_beside(&self.segment(segment, Form::Plain))
+    }
+
+    /// The mark of a segment whose deletion has begun: made first, removed last. Hidden, so that no pattern over the
+    /// trace files finds it.
+    pub fn deletion_mark(&self, segment: SegmentId) -> PathBuf {
+        let name = self.segment(segment, Form::Plain).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.day(segment.bucket.date).join(format!(".{name}{DELETING}"))
+    }
+
+    /// The segment that the name of a file in a day's folder belongs to, and as what.
+    pub fn parse_name(&self, date: Date, name: &str) -> Option<(SegmentId, NamedFile)> {
+        let of_segment = |name: &str| format!("{date}/{name}").parse().ok();
+        if let Some(plain) = name.strip_prefix('.') {
+            return Some((of_segment(plain.strip_suffix(DELETING)?)?, NamedFile::Deleting));
+        }
+        if let Some(plain) = name.strip_suffix(TORN) {
+            return Some((of_segment(plain)?, NamedFile::Torn));
+        }
+        let (segment, form) = parse_segment_text(&format!("{date}/{name}"))?;
+        Some((segment, NamedFile::Form(form)))
+    }
+
+    /// Whether a bucket has a segment on disk beside this one.
+    ///
+    /// # Errors
+    /// Its day's folder cannot be read.
+    pub fn has_others(&self, segment: SegmentId) -> io::Result<bool> {
+        let date = segment.bucket.date;
+        let names = names_in(&self.day(date))?;
+        let others = names.iter().filter_map(|name| self.parse_name(date, name));
+        Ok(others.into_iter().any(|(id, _)| id.bucket == segment.bucket && id != segment))
     }
 
     /// The folder of everything beside a bucket's lines.
@@ -181,6 +217,17 @@ impl Layout {
     }
 }
 
+/// What a file that belongs to a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedFile {
+    /// Its lines, in this form.
+    Form(Form),
+    /// Torn lines that were cut off.
+    Torn,
+    /// The mark that its deletion has begun.
+    Deleting,
+}
+
 /// A segment on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundSegment {
@@ -200,7 +247,7 @@ impl FoundSegment {
 /// Where the torn last line of the segment at `plain` is kept.
 pub(crate) fn torn_line_beside(plain: &Path) -> PathBuf {
     let mut name = plain.as_os_str().to_owned();
-    name.push(".torn");
+    name.push(TORN);
     name.into()
 }
 
@@ -243,6 +290,10 @@ mod tests {
             }
             assert_eq!(layout.parse_segment(Path::new(text)), Some((id, Form::Plain)));
             assert_eq!(layout.parse_segment(&layout.torn_line(id)), None);
+            let named = |path: PathBuf| layout.parse_name(id.bucket.date, path.file_name().unwrap().to_str().unwrap());
+            assert_eq!(named(layout.segment(id, Form::Zstd)), Some((id, NamedFile::Form(Form::Zstd))));
+            assert_eq!(named(layout.torn_line(id)), Some((id, NamedFile::Torn)));
+            assert_eq!(named(layout.deletion_mark(id)), Some((id, NamedFile::Deleting)));
         }
         assert_eq!(layout.parse_segment(Path::new("/data/index.sqlite")), None);
         assert_eq!(layout.parse_segment(Path::new("/other/2026-05-27/a1b2c3d4.jsonl")), None);
