@@ -1,6 +1,7 @@
 //! The trace files: lines, segments, sealed days.
 
 pub mod file;
+pub mod forward;
 pub mod line;
 pub mod read;
 pub mod scan;

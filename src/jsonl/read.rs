@@ -96,7 +96,7 @@ pub fn line(layout: &Layout, place: Place, id: TraceId) -> Result<Vec<u8>, ReadE
 }
 
 /// Whether a line's `id` member is this id.
-fn is_line_of(line: &[u8], id: TraceId) -> bool {
+pub(crate) fn is_line_of(line: &[u8], id: TraceId) -> bool {
     #[derive(serde::Deserialize)]
     struct Identity<'a> {
         #[serde(borrow)]
