@@ -48,6 +48,8 @@ pub mod store;
 
 pub mod index;
 
+pub mod export;
+
 pub mod plugin;
 
 pub mod config;

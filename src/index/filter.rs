@@ -83,8 +83,33 @@ pub enum KeyFilter {
     Whole(KeyHash),
     /// Those whose hash begins so.
     Short(ShortKey),
+    /// Those from this one to that one, both included.
+    Between(KeyHash, KeyHash),
     /// Text of the right length that is no hash: no key's.
     Nobody,
+}
+
+impl KeyFilter {
+    /// Those whose hash begins with these digits; `None` if there are none, which is every key's beginning.
+    pub fn beginning_with(digits: &str) -> Option<KeyFilter> {
+        let filled = |with: char| -> Option<KeyHash> {
+            let rest = 16_usize.checked_sub(digits.len())?;
+            let text = digits.to_ascii_lowercase() + &String::from(with).repeat(rest);
+            text.parse().ok()
+        };
+        let between = || Some(KeyFilter::Between(filled('0')?, filled('f')?));
+        (!digits.is_empty()).then(|| between().unwrap_or(KeyFilter::Nobody))
+    }
+}
+
+impl PathFilter {
+    /// Just this target if it has a query, else the path with any. Nothing in it is a wildcard.
+    pub fn exactly(target: &str) -> PathFilter {
+        match target.split_once('?') {
+            Some((path, query)) => PathFilter::Target { path: path.to_owned(), query: query.to_owned() },
+            None => PathFilter::AnyQuery(target.to_owned()),
+        }
+    }
 }
 
 impl Filter {
@@ -218,11 +243,10 @@ pub(super) fn parse_time(name: &str, value: &str) -> Result<UnixMillis, BadParam
 
 /// `None` for a filter that lets everything through.
 fn parse_path(value: &str) -> Option<PathFilter> {
-    match (value.strip_suffix('*'), value.split_once('?')) {
-        (Some(""), _) => None,
-        (Some(prefix), _) => Some(PathFilter::Prefix(prefix.to_owned())),
-        (None, Some((path, query))) => Some(PathFilter::Target { path: path.to_owned(), query: query.to_owned() }),
-        (None, None) => Some(PathFilter::AnyQuery(value.to_owned())),
+    match value.strip_suffix('*') {
+        Some("") => None,
+        Some(prefix) => Some(PathFilter::Prefix(prefix.to_owned())),
+        None => Some(PathFilter::exactly(value)),
     }
 }
 
@@ -306,6 +330,20 @@ mod tests {
         assert_eq!(key("%%%%%%%%"), KeyFilter::Nobody);
         assert_eq!(key("________________"), KeyFilter::Nobody);
         assert_eq!(key("00000000000000ff"), KeyFilter::Whole(KeyHash([0, 0, 0, 0, 0, 0, 0, 255])));
+    }
+
+    #[test]
+    fn a_key_may_be_given_by_any_beginning() {
+        let between = |first: &str, last: &str| KeyFilter::Between(first.parse().unwrap(), last.parse().unwrap());
+        assert_eq!(KeyFilter::beginning_with(""), None);
+        assert_eq!(KeyFilter::beginning_with("A"), Some(between("a000000000000000", "afffffffffffffff")));
+        assert_eq!(
+            KeyFilter::beginning_with("a1b2c3d4e5f60718"),
+            Some(between("a1b2c3d4e5f60718", "a1b2c3d4e5f60718"))
+        );
+        for nobody in ["a1b2c3d4e5f607181", "%", "g", "é"] {
+            assert_eq!(KeyFilter::beginning_with(nobody), Some(KeyFilter::Nobody), "{nobody}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod remove;
 mod state;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,7 @@ use crate::ids::{KeyHash, Place, TraceId, UnixMillis};
 use crate::index::filter::{Cursor, Filter};
 
 mod plan;
+pub mod selection;
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
 #[derive(Clone, Debug, PartialEq, Serialize)]

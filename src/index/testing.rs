@@ -13,12 +13,12 @@ use crate::store::layout::Layout;
 use crate::trace::{Row, Usage};
 
 /// The id number `n`.
-pub(super) fn id(n: u64) -> TraceId {
+pub(crate) fn id(n: u64) -> TraceId {
     TraceId::from_bytes((1_u128 << 100 | u128::from(n)).to_be_bytes())
 }
 
 /// A trace without turns.
-pub(super) fn row(n: u64, ts_start: i64) -> Row {
+pub(crate) fn row(n: u64, ts_start: i64) -> Row {
     Row {
         id: id(n),
         ts_start: UnixMillis(ts_start),
@@ -57,13 +57,13 @@ fn fingerprint(text: &str) -> [u8; 8] {
 }
 
 /// A line of which [`read_row`] makes a row. `turns` beginning with `a` are an assistant's.
-pub(super) fn line(n: u64, key: u8, ts_start: i64, took_ms: i64, turns: &[String], answer: &str) -> Value {
+pub(crate) fn line(n: u64, key: u8, ts_start: i64, took_ms: i64, turns: &[String], answer: &str) -> Value {
     json!({"id": id(n).to_string(), "key": key, "ts": ts_start, "took": took_ms, "turns": turns, "answer": answer})
 }
 
 /// The row of a line made by [`line`], with members `status`, `response`, `previous` and `conversation` added
 /// where wanted.
-pub(super) fn read_row(line: &[u8]) -> Result<Row, BadLine> {
+pub(crate) fn read_row(line: &[u8]) -> Result<Row, BadLine> {
     let bad = || BadLine("not a test line".into());
     let value: Value = serde_json::from_slice(line).map_err(|_| bad())?;
     let id: TraceId = value["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(bad)?;
@@ -89,12 +89,12 @@ pub(super) fn read_row(line: &[u8]) -> Result<Row, BadLine> {
 }
 
 /// An empty index of a data dir, with what its writer remembers.
-pub(super) fn new_index(layout: &Layout) -> (Connection, WriterState) {
+pub(crate) fn new_index(layout: &Layout) -> (Connection, WriterState) {
     (schema::open_writer(&layout.index()).unwrap(), WriterState::new())
 }
 
 /// All that outside users see, in an order that does not depend on that of insertion.
-pub(super) fn dump(index: &Connection) -> Vec<String> {
+pub(crate) fn dump(index: &Connection) -> Vec<String> {
     let mut lines = Vec::new();
     for sql in [
         "SELECT * FROM traces ORDER BY id",

@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod file;
+pub mod forward;
 pub mod line;
 pub mod read;
 pub mod scan;

@@ -115,7 +115,7 @@ pub fn first_trace(layout: &Layout, segment: SegmentId) -> io::Result<Option<Tra
 }
 
 /// Whether a line's `id` member is this id.
-fn is_line_of(line: &[u8], id: TraceId) -> bool {
+pub(crate) fn is_line_of(line: &[u8], id: TraceId) -> bool {
     id_of(line) == Some(id)
 }
 

@@ -4,6 +4,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use crate::ids::{KeyHash, ShortKey};
 use crate::index::filter::{Cursor, Filter, KeyFilter, PathFilter, StatusFilter};
 
 /// So many values of a column are merged, each from its own stretch of the index.
@@ -32,13 +33,15 @@ enum Values {
     These(Vec<i64>),
     /// The number of any word between these two texts: too many to name.
     WordsBetween(String, String),
+    /// The number of any key between these two hashes, both included: too many to name.
+    KeysBetween(KeyHash, KeyHash),
 }
 
 /// SQL with what is bound to it.
 #[derive(Debug, Default)]
-struct Sql {
-    text: String,
-    bound: Vec<Value>,
+pub(super) struct Sql {
+    pub(super) text: String,
+    pub(super) bound: Vec<Value>,
 }
 
 /// The numbers of the rows that pass, newest first.
@@ -51,6 +54,22 @@ pub(super) fn pick(
     let Some(sql) = plan(index, filter, limit, cursor)? else { return Ok(Vec::new()) };
     let mut statement = index.prepare_cached(&sql.text)?;
     statement.query_map(params_from_iter(sql.bound), |row| row.get(0))?.collect()
+}
+
+/// Start and id of the row with this rank among those that pass, the newest having rank 0.
+pub(super) fn ranked(index: &Connection, filter: &Filter, rank: u64) -> rusqlite::Result<Option<(i64, String)>> {
+    let Some(mut sql) = plan(index, filter, 1, None)? else { return Ok(None) };
+    sql.push(" OFFSET ?", [Value::Integer(i64::try_from(rank).unwrap_or(i64::MAX))]);
+    let mut statement = index.prepare_cached(&sql.text)?;
+    statement.query_row(params_from_iter(sql.bound), |row| Ok((row.get(1)?, row.get(2)?))).optional()
+}
+
+/// What a row must be to pass, to be appended to a `WHERE`; `None` if nothing can.
+pub(super) fn conditions(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Sql>> {
+    let Some(narrowings) = narrowings(index, filter)? else { return Ok(None) };
+    let mut sql = Sql::default();
+    sql.push_rest(filter, None, &narrowings);
+    Ok(Some(sql))
 }
 
 /// `None` if nothing can pass.
@@ -139,7 +158,8 @@ fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Ve
         found.push(path_narrowing(index, path)?);
     }
     if let Some(key) = filter.key {
-        found.push(plain("rows_by_key", "key", keys(index, key)?));
+        let values = keys(index, key)?;
+        found.push(Narrowing { index: "rows_by_key", column: "key", values, also: None });
     }
     if let Some(model) = &filter.model {
         found.push(plain("rows_by_model", "model", word(index, model)?));
@@ -192,21 +212,20 @@ fn number(index: &Connection, sql: &str, text: &str) -> rusqlite::Result<Vec<i64
     Ok(found.into_iter().collect())
 }
 
-fn keys(index: &Connection, filter: KeyFilter) -> rusqlite::Result<Vec<i64>> {
+fn keys(index: &Connection, filter: KeyFilter) -> rusqlite::Result<Values> {
     let (first, last) = match filter {
-        KeyFilter::Whole(hash) => (hash.0, hash.0),
-        KeyFilter::Short(short) => {
-            let with = |rest: u8| {
-                let mut hash = [rest; 8];
-                hash[..4].copy_from_slice(&short.0);
-                hash
-            };
-            (with(0), with(0xff))
+        KeyFilter::Whole(hash) => (hash, hash),
+        KeyFilter::Short(ShortKey([a, b, c, d])) => {
+            (KeyHash([a, b, c, d, 0, 0, 0, 0]), KeyHash([a, b, c, d, 0xff, 0xff, 0xff, 0xff]))
         }
-        KeyFilter::Nobody => return Ok(Vec::new()),
+        KeyFilter::Between(first, last) => (first, last),
+        KeyFilter::Nobody => return Ok(Values::These(Vec::new())),
     };
-    let mut statement = index.prepare_cached("SELECT key FROM keys WHERE hash BETWEEN ? AND ?")?;
-    statement.query_map((first, last), |row| row.get(0))?.collect()
+    let mut statement = index.prepare_cached("SELECT key FROM keys WHERE hash BETWEEN ? AND ? LIMIT ?")?;
+    let keys: Vec<i64> = statement
+        .query_map((first.0, last.0, MAX_ARMS as i64 + 1), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(if keys.len() <= MAX_ARMS { Values::These(keys) } else { Values::KeysBetween(first, last) })
 }
 
 /// The statuses that occur, each found by one step into the index.
@@ -240,6 +259,10 @@ impl Sql {
             Values::WordsBetween(first, last) => {
                 let sql = format!("{column} IN (SELECT word FROM words WHERE text >= ? AND text < ?)");
                 self.push(&sql, [Value::Text(first.clone()), Value::Text(last.clone())]);
+            }
+            Values::KeysBetween(first, last) => {
+                let sql = format!("{column} IN (SELECT key FROM keys WHERE hash BETWEEN ? AND ?)");
+                self.push(&sql, [first, last].map(|hash| Value::Blob(hash.0.to_vec())));
             }
         }
         self.push_also(&narrowing.also);

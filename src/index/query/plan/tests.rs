@@ -48,6 +48,7 @@ fn passes(row: &TraceRow, filter: &Filter) -> bool {
     let key = |key: KeyFilter| match key {
         KeyFilter::Whole(hash) => row.key_hash == hash.to_string(),
         KeyFilter::Short(short) => row.key_hash.starts_with(&short.to_string()),
+        KeyFilter::Between(first, last) => (first..=last).contains(&row.key_hash.parse().unwrap()),
         KeyFilter::Nobody => false,
     };
     let path = |path: &PathFilter| match path {

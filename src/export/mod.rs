@@ -1,0 +1,185 @@
+//! Traces taken out of a data dir, as a zip archive that is never silently incomplete.
+//!
+//! [`package()`] copies the lines of the traces that pass a filter, verbatim, with their attachments, to any writer.
+//! Nothing of the result is held: neither rows nor lines nor files. Every segment is read forward once.
+//!
+//! # Layout
+//!
+//! | Entry | Holds |
+//! |---|---|
+//! | `data/<date>/<key8>.jsonl` | a segment of which every line passed |
+//! | `data/<date>/<key8>.<n>.jsonl` | the same for a bucket's further segments: numbers as in the data dir |
+//! | `….partial.jsonl` | a segment of which only some lines passed, or could be read |
+//! | `media/<trace>/<n>.<ext>` | attachments |
+//! | `agent/CLAUDE.md`, `agent/jq-cheatsheet.md` | how to read the lines, for who analyses them |
+//! | `README.md` | what was asked for, what is here, and what had to be skipped |
+//!
+//! In this order; data by date, key and number, attachments by trace and name. Entry times are UTC: the earliest
+//! start of the segment's selected traces, the start of an attachment's trace, none (1980-01-01) for the rest.
+
+mod archive;
+mod guides;
+mod lines;
+mod media;
+mod readme;
+
+use std::io::{self, Write};
+
+use crate::ids::{SegmentId, UnixMillis};
+use crate::index::filter::Filter;
+use crate::index::query::selection::Selection;
+use crate::index::schema::{self, OpenError};
+use crate::store::layout::{Form, Layout};
+use crate::store::lease::Leases;
+use crate::work::{Cancelled, Work};
+use archive::Archive;
+
+/// Skipped things that are named; beyond, they are counted only.
+const MOST_SKIPPED: usize = 1000;
+
+/// What is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Which traces.
+    pub filter: Filter,
+    /// The newest so many of them; `None` for all.
+    pub limit: Option<u64>,
+    /// In the recorder's own process: a lease is held of every segment while it is read. Anyone else finds some
+    /// deleted meanwhile.
+    pub leases: Option<Leases>,
+}
+
+/// What an archive holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Lines written.
+    pub traces: u64,
+    /// Attachments written.
+    pub attachments: u64,
+    /// Bytes of the lines, newlines included.
+    pub line_bytes: u64,
+    /// The earliest and the latest start of the selected traces.
+    pub range: Option<(UnixMillis, UnixMillis)>,
+    /// More traces passed the filter than the limit let through.
+    pub is_limited: bool,
+    /// What was selected and is not in it.
+    pub skipped: Skipped,
+    /// Segments with lines that the index does not know yet; such lines are in no archive.
+    pub behind: u64,
+}
+
+/// What could not be had, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Traces whose line is missing.
+    pub traces: u64,
+    /// Attachments that are missing.
+    pub attachments: u64,
+    /// A line for each thing, as far as there is room.
+    pub told: Vec<String>,
+    /// How many more there are.
+    pub untold: u64,
+}
+
+impl Skipped {
+    /// Whether everything is there.
+    pub fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    fn tell(&mut self, what: String) {
+        if self.told.len() < MOST_SKIPPED { self.told.push(what) } else { self.untold += 1 }
+    }
+}
+
+/// There is no archive, or only a broken piece of one.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// There is no index yet.
+    #[error("no index at {0}: run `api-log rebuild`, or start the recorder on this data dir once")]
+    NoIndex(std::path::PathBuf),
+    /// The index cannot be opened.
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    /// The index cannot be asked.
+    #[error("index: {0}")]
+    Index(#[from] rusqlite::Error),
+    /// The archive cannot be written.
+    #[error("cannot write the archive: {0}")]
+    Write(#[from] io::Error),
+    /// The data dir cannot be listed.
+    #[error("cannot list the data dir: {0}")]
+    List(io::Error),
+    /// It was called off.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// The name of an archive made now.
+pub fn default_name(now: UnixMillis) -> String {
+    let text = now.to_string().replace(':', "-");
+    // Whole seconds: the three digits before the `Z` go, with their point.
+    let seconds = text.split_once('.').map_or(text.as_str(), |(seconds, _)| seconds);
+    format!("api-log-package-{seconds}Z.zip")
+}
+
+/// Writes an archive to `out`, reading the index of the data dir as it is now. `work` counts bytes of lines.
+///
+/// Files that are damaged or were deleted meanwhile are skipped, and told in the archive and the report. After an
+/// error, what `out` was given has no directory: no reader takes it for an archive.
+///
+/// # Errors
+/// See [`ExportError`].
+pub fn package<W: Write>(layout: &Layout, request: &Request, out: W, work: &Work) -> Result<Report, ExportError> {
+    let path = layout.index();
+    if !path.exists() {
+        return Err(ExportError::NoIndex(path));
+    }
+    let index = schema::open_reader(&path)?;
+    work.begin("selecting", 0);
+    let selection = Selection::new(&index, &request.filter, request.limit)?;
+    let segments = selection.segments()?;
+    let mut report = Report {
+        range: segments.iter().fold(None, |range: Option<(UnixMillis, UnixMillis)>, it| {
+            let (first, last) = range.unwrap_or((it.first_ts, it.last_ts));
+            Some((first.min(it.first_ts), last.max(it.last_ts)))
+        }),
+        is_limited: selection.is_limited(),
+        behind: behind(layout, &selection)?,
+        ..Report::default()
+    };
+    let mut archive = Archive::new(out);
+    work.begin("packing lines", segments.iter().map(|it| it.bytes).sum());
+    for segment in &segments {
+        lines::write(&mut archive, layout, &selection, segment, request, work, &mut report)?;
+    }
+    work.begin("packing attachments", 0);
+    media::write(&mut archive, layout, &selection, request, work, &mut report)?;
+    guides::write(&mut archive)?;
+    archive.text("README.md", &readme::text(request, &report, UnixMillis::now()))?;
+    archive.finish()?;
+    Ok(report)
+}
+
+/// How many segments hold lines that are not indexed.
+fn behind(layout: &Layout, selection: &Selection<'_>) -> Result<u64, ExportError> {
+    let mut behind = 0;
+    for found in layout.segments().map_err(ExportError::List)? {
+        let indexed = selection.indexed_to(found.id)?;
+        let is_whole = match plain_length(layout, found.id) {
+            Some(length) => indexed.map_or(0, |it| it.offset) >= length,
+            // What a sealed form holds is known only once it was read to its end.
+            None => indexed.is_some_and(|it| it.is_done),
+        };
+        behind += u64::from(!is_whole);
+    }
+    Ok(behind)
+}
+
+/// The length of a segment's plain form, if it has one.
+fn plain_length(layout: &Layout, segment: SegmentId) -> Option<u64> {
+    std::fs::metadata(layout.segment(segment, Form::Plain)).ok().map(|it| it.len())
+}
+
+#[cfg(test)]
+mod tests;

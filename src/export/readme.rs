@@ -1,0 +1,146 @@
+//! The archive's `README.md`: what was asked for, what is here, and what had to be skipped.
+
+use std::fmt::Write;
+
+use super::{Report, Request};
+use crate::ids::{KeyHash, UnixMillis};
+use crate::index::filter::{Filter, KeyFilter, PathFilter, StatusFilter};
+
+/// The same layout for every archive, and a first look at it.
+const LAYOUT: &str = include_str!("templates/layout.md");
+
+/// The whole text.
+pub(super) fn text(request: &Request, report: &Report, made: UnixMillis) -> String {
+    let mut text = format!("# api-log package\n\n- made: {made}, by api-log {}\n", env!("CARGO_PKG_VERSION"));
+    put(&mut text, format_args!("- traces: {}", report.traces));
+    if report.attachments > 0 {
+        put(&mut text, format_args!("- attachments: {}", report.attachments));
+    }
+    match report.range {
+        Some((first, last)) => put(&mut text, format_args!("- time range: {first} to {last}")),
+        None => put(&mut text, "- time range: none, nothing matched"),
+    }
+    if report.is_limited {
+        put(&mut text, "- more traces matched: the limit let only the newest through");
+    }
+    if report.behind > 0 {
+        put(
+            &mut text,
+            format_args!("- not here: lines of {} files that were not indexed when this was made", report.behind),
+        );
+    }
+    text.push_str("\nfilters:\n\n");
+    let filters = filters(request);
+    if filters.is_empty() {
+        put(&mut text, "- none");
+    }
+    filters.iter().for_each(|filter| put(&mut text, format_args!("- {filter}")));
+    text.push_str("\nskipped:\n\n");
+    let skipped = &report.skipped;
+    if skipped.is_empty() {
+        put(&mut text, "- nothing");
+    } else {
+        skipped.told.iter().for_each(|what| put(&mut text, format_args!("- {what}")));
+        if skipped.untold > 0 {
+            put(&mut text, format_args!("- and {} more", skipped.untold));
+        }
+        let (traces, attachments) = (skipped.traces, skipped.attachments);
+        put(
+            &mut text,
+            format_args!("\nIn all {traces} traces and {attachments} attachments that matched are not here."),
+        );
+    }
+    text.push('\n');
+    text.push_str(LAYOUT);
+    text
+}
+
+fn put(text: &mut String, line: impl std::fmt::Display) {
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// What was asked for, in the words of the read API.
+fn filters(request: &Request) -> Vec<String> {
+    // Named one by one, so that nothing new in a filter goes untold.
+    let Filter { since, until, status, model, path, key, session_root, project } = &request.filter;
+    let mut told = Vec::new();
+    told.extend(since.map(|it| format!("`since`: {it}")));
+    told.extend(until.map(|it| format!("`until`: {it}")));
+    told.extend(status.map(|it| match it {
+        StatusFilter::Exactly(status) => format!("`status`: {status}"),
+        StatusFilter::Class(class) => format!("`status_bucket`: {class}xx"),
+    }));
+    told.extend(model.as_ref().map(|it| format!("`model`: {it}")));
+    told.extend(path.as_ref().map(|it| match it {
+        PathFilter::AnyQuery(path) => format!("`path`: {path}"),
+        PathFilter::Target { path, query } => format!("`path`: {path}?{query}"),
+        PathFilter::Prefix(prefix) => format!("`path_prefix`: {prefix}*"),
+    }));
+    told.extend(key.map(|it| match it {
+        KeyFilter::Whole(hash) => format!("`key_hash`: {hash}"),
+        KeyFilter::Short(short) => format!("`key_hash`: {short}*"),
+        KeyFilter::Between(first, last) => format!("`key_hash`: {}", range(first, last)),
+        KeyFilter::Nobody => "`key_hash`: no key's".to_owned(),
+    }));
+    told.extend(session_root.as_ref().map(|it| format!("`session_root_id`: {it}")));
+    told.extend(project.as_ref().map(|it| format!("`project`: {it}")));
+    told.extend(request.limit.map(|it| format!("`limit`: the newest {it}")));
+    told
+}
+
+/// `a1b*`, or where the two have no beginning that says it all, both.
+fn range(first: KeyHash, last: KeyHash) -> String {
+    let (first, last) = (first.to_string(), last.to_string());
+    let shared = first.bytes().zip(last.bytes()).take_while(|(one, other)| one == other).count();
+    let (stem, rest) = first.split_at(shared);
+    let is_beginning = rest.bytes().all(|digit| digit == b'0') && last[shared..].bytes().all(|digit| digit == b'f');
+    if is_beginning { format!("{stem}*") } else { format!("{first} to {last}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_filter_is_told() {
+        let filter = Filter {
+            since: Some(UnixMillis(0)),
+            until: Some(UnixMillis(1)),
+            status: Some(StatusFilter::Class(4)),
+            model: Some("m".into()),
+            path: Some(PathFilter::Prefix("/v1/".into())),
+            key: KeyFilter::beginning_with("a"),
+            session_root: Some("s".into()),
+            project: Some("p".into()),
+        };
+        let request = Request { filter, limit: Some(7), leases: None };
+        assert_eq!(
+            filters(&request),
+            [
+                "`since`: 1970-01-01T00:00:00.000Z",
+                "`until`: 1970-01-01T00:00:00.001Z",
+                "`status_bucket`: 4xx",
+                "`model`: m",
+                "`path_prefix`: /v1/*",
+                "`key_hash`: a*",
+                "`session_root_id`: s",
+                "`project`: p",
+                "`limit`: the newest 7",
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_and_everything_missing_is_said() {
+        let request = Request::default();
+        let empty = text(&request, &Report::default(), UnixMillis(0));
+        assert!(empty.contains("nothing matched") && empty.contains("filters:\n\n- none\n"), "{empty}");
+        assert!(empty.contains("skipped:\n\n- nothing\n"), "{empty}");
+        let mut report = Report { traces: 3, is_limited: true, behind: 2, ..Report::default() };
+        (0..1500).for_each(|n| report.skipped.tell(format!("thing {n}")));
+        let told = text(&request, &report, UnixMillis(0));
+        assert!(told.contains("- thing 999\n- and 500 more\n") && !told.contains("thing 1000"));
+        assert!(told.contains("only the newest") && told.contains("lines of 2 files"));
+    }
+}
