@@ -162,8 +162,7 @@ impl System {
             sockets: queue_to(&slots.upgraded, || upgraded::Msg::Wake),
             spills: queue_to(&slots.spool, || spool::Msg::Wake),
         });
-        let door = index::Door::new(slots.index.clone(), registry.child("index"));
-        registry.show("index rows", door.room());
+        let door = index::Door::new(slots.index.clone(), &registry);
         let overridden = saves_attachments_override(&layout);
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },

@@ -57,6 +57,7 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
             "spills": {"depth": parts.intake.spills.len(), "high_water": parts.intake.spills.high_water()},
             "held": {"depth": parts.shared.held.len()},
         },
+        "index": super::index::health(&parts.shared.index),
         "connections": {
             "open": parts.front.open(),
             "accepted": parts.front.accepted.load(Ordering::Relaxed),

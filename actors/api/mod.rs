@@ -8,6 +8,7 @@ mod auth;
 mod config;
 mod errors;
 mod health;
+mod index;
 mod params;
 mod readers;
 mod routes;
@@ -57,7 +58,7 @@ impl State {
     /// For one process's life.
     pub(crate) fn new(parts: Parts) -> State {
         State {
-            readers: readers::Readers::new(parts.layout.index()),
+            readers: readers::Readers::new(parts.layout.index(), parts.shared.index.status().clone()),
             started: Instant::now(),
             overrides: tokio::sync::Mutex::default(),
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),

@@ -2,12 +2,15 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use api_log::index::schema::{self, OpenError};
 use parking_lot::Mutex;
 use tokio_rusqlite::Connection;
+
+use crate::record::index_status::Status;
 
 /// Queries at once.
 const CONNECTIONS: usize = 4;
@@ -19,6 +22,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// A few connections, opened when first needed and again after an error.
 pub(crate) struct Readers {
     path: PathBuf,
+    status: Arc<Status>,
     connections: [Mutex<Option<Reader>>; CONNECTIONS],
     next: AtomicUsize,
 }
@@ -49,33 +53,58 @@ pub(crate) enum ReadError {
 
 impl Readers {
     /// Readers of the index at `path`.
-    pub(crate) fn new(path: PathBuf) -> Readers {
-        Readers { path, connections: Default::default(), next: AtomicUsize::new(0) }
+    pub(crate) fn new(path: PathBuf, status: Arc<Status>) -> Readers {
+        Readers { path, status, connections: Default::default(), next: AtomicUsize::new(0) }
     }
 
-    /// Runs a query on one of the connections.
+    /// Runs a query on one of the connections. If it meets damage, the index is looked through, and what is damaged is
+    /// set aside: the query is asked again of what stands in its place.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Clone + Send + 'static,
     ) -> Result<T, ReadError> {
         let slot = &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS];
+        let (file, outcome) = self.ask(slot, query.clone()).await?;
+        match outcome {
+            Err(ReadError::Query(error)) if schema::is_corrupt(&error) => {
+                self.status.suspect();
+                let deadline = Instant::now() + OPEN_PATIENCE;
+                while file_id(&self.path).is_none_or(|it| it == file) {
+                    if Instant::now() >= deadline {
+                        return Err(ReadError::Query(error));
+                    }
+                    tokio::time::sleep(OPEN_PAUSE).await;
+                }
+                self.ask(slot, query).await?.1
+            }
+            other => other,
+        }
+    }
+
+    /// Runs a query once, and says which file it asked.
+    async fn ask<T: Send + 'static>(
+        &self,
+        slot: &Mutex<Option<Reader>>,
+        query: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<(FileId, Result<T, ReadError>), ReadError> {
         // An index that was found damaged is set aside under its readers, and a new one stands in its place.
         let open = slot.lock().clone().filter(|open| file_id(&self.path).is_none_or(|it| it == open.file));
-        let Reader { connection, .. } = match open {
+        let Reader { connection, file } = match open {
             Some(open) => open,
             None => {
                 let opened = self.open().await?;
                 slot.lock().insert(opened).clone()
             }
         };
-        connection.call(query).await.map_err(|error| {
+        let outcome = connection.call(query).await.map_err(|error| {
             // Whatever is wrong with it, the next query opens anew.
             *slot.lock() = None;
             match error {
                 tokio_rusqlite::Error::Error(error) => ReadError::Query(error),
                 _ => ReadError::Closed,
             }
-        })
+        });
+        Ok((file, outcome))
     }
 
     /// Opens a connection. The index is made after the listeners are open, and anew when it was found damaged: who
@@ -113,7 +142,8 @@ mod tests {
     async fn a_replaced_index_is_read_in_place_of_the_old_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index.sqlite");
-        let readers = Readers::new(path.clone());
+        let status = Arc::new(Status::new(&crate::kit::Registry::new()));
+        let readers = Readers::new(path.clone(), status);
         for round in 1..4 {
             let writer = schema::open_writer(&path).unwrap();
             writer.execute("INSERT INTO words (text) VALUES (?1)", [round.to_string()]).unwrap();

@@ -10,20 +10,31 @@ use axum::http::header::{ALLOW, CACHE_CONTROL, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, health, traces};
+use super::{State, auth, config, health, index, traces};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// All routes.
 pub(crate) fn router(state: Arc<State>) -> Router {
-    let protected = Router::new()
+    // Answered from the index: they tell when it may be incomplete.
+    let from_index = Router::new()
         .route("/api/traces", reads(traces::list, &state))
         .route("/api/traces/{id}", reads(traces::detail, &state))
+        .route_layer(middleware::from_fn_with_state(state.clone(), index::tell_standing));
+    let protected = Router::new()
+        .merge(from_index)
+        .route("/api/index", reads(index::index, &state))
+        .route(
+            "/api/index/rebuild",
+            post(index::rebuild)
+                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
+                .fallback(|| wrong_method("POST")),
+        )
         .route(
             "/api/config/media",
             get(config::media)

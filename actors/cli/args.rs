@@ -33,8 +33,23 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Check the configuration and exit
     Validate,
+    /// Make the index anew from the files
+    Rebuild(Rebuild),
     /// Run a mock gateway that speaks every protocol
     Mock(Mock),
+}
+
+/// How the index is made anew.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Beside a running recorder it asks that one to do it, and shows how far it is.\n\
+                        It may be interrupted: the old index stays until the new one is whole.")]
+pub(crate) struct Rebuild {
+    /// Of this data dir, instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Say what came of it as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What the demonstration shall do.
@@ -154,6 +169,11 @@ mod tests {
         assert!(demo.keep);
         assert_eq!((demo.data_dir.as_deref(), demo.seconds), (Some(Path::new("/d")), 9));
 
+        let Some(Command::Rebuild(rebuild)) = parse(&["rebuild", "-data-dir", "/d", "--json"]).unwrap().command else {
+            panic!("not a rebuild")
+        };
+        assert_eq!((rebuild.data_dir.as_deref(), rebuild.json), (Some(Path::new("/d")), true));
+
         let Some(Command::Mock(mock)) = parse(&["mock", "--listen", ":0"]).unwrap().command else {
             panic!("not a mock")
         };
@@ -182,7 +202,7 @@ mod tests {
             .map(|it| it.render_help().to_string())
             .chain(command.get_subcommands_mut().map(|it| it.render_help().to_string()))
             .collect::<Vec<_>>();
-        assert_eq!(helps.len(), 5);
+        assert_eq!(helps.len(), 6);
         for help in helps {
             assert!(help.lines().count() <= 24, "{help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");

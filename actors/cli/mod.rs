@@ -3,8 +3,8 @@
 mod args;
 mod demo;
 mod mock;
-#[cfg_attr(not(test), expect(dead_code, reason = "no long command is wired in yet"))]
 mod progress;
+mod rebuild;
 mod serve;
 mod validate;
 
@@ -35,6 +35,10 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Demo(demo) => demo::run(demo),
         Command::Validate => match load(args.config.as_deref()) {
             Ok(config) => validate::run(&config),
+            Err(exit) => exit,
+        },
+        Command::Rebuild(asked) => match load(args.config.as_deref()) {
+            Ok(config) => rebuild::run(&config, asked),
             Err(exit) => exit,
         },
         Command::Mock(mock) => mock::run(mock),

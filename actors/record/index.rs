@@ -1,23 +1,27 @@
 //! The index: owns the one SQLite connection that writes.
 //!
 //! It is a tailer of the files. Rows are offered to it; what it has no room for, cannot write, or loses in a
-//! crash, it reads back from the files, at its start and whenever something was missed.
+//! crash, it reads back from the files, at its start and whenever something was missed. An index that is deleted,
+//! replaced, damaged, locked or refused by its disk is noticed while running ([`super::index_open`]) and healed
+//! ([`super::index_healing`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use api_log::counters::Counters;
-use api_log::ids::{Place, TraceId, UnixMillis};
-use api_log::index::{self, BatchReport, IndexError, Progress, WriterState, schema};
+use api_log::ids::{Place, SegmentId, TraceId};
+use api_log::index::check::Checked;
+use api_log::index::{self, BatchReport, Progress};
 use api_log::jsonl::line::read_row;
 use api_log::store::layout::Layout;
 use api_log::trace::Row;
-use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio_rusqlite::Connection;
 
-use crate::kit::{Budget, ChildHealth, Pending, Permit, Slot};
+use super::index_healing::Healing;
+use super::index_open::Open;
+use super::index_status::Status;
+use crate::kit::{Budget, ChildHealth, Pending, Permit, Registry, Slot};
 
 /// Rows of one transaction.
 const BATCH_ROWS: usize = 1024;
@@ -27,6 +31,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Line bytes that one step of catching up reads, so that fresh rows need not wait long.
 const CATCH_UP_BYTES: u64 = 8 << 20;
+/// When a segment that cannot be read is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Rows that may wait, and what a row is taken to weigh.
 const MOST_WAITING: usize = 131_072;
 const ROW_BYTES: u64 = 1024;
@@ -40,7 +46,7 @@ pub(crate) enum Msg {
     Insert(Offered),
     /// The gathering time is over.
     Flush,
-    /// Something may have been missed.
+    /// Something may have been missed, or have become of the file.
     Look,
     /// Reads back the next of what was missed.
     CatchUp,
@@ -51,6 +57,8 @@ pub(crate) enum Msg {
         /// How many there are.
         count: u32,
     },
+    /// The index was looked through.
+    Checked(Checked),
 }
 
 /// A row on its way to the index.
@@ -64,22 +72,38 @@ pub(crate) struct Offered {
 /// The way into the index, for writers: never waits. What it cannot take is read back later.
 #[derive(Clone)]
 pub(crate) struct Door {
-    slot: Slot<Msg>,
+    pub(super) slot: Slot<Msg>,
     room: Budget,
     missed: Arc<AtomicBool>,
     health: Arc<ChildHealth>,
+    status: Arc<Status>,
 }
 
 impl Door {
     /// The way to whoever is in `slot`.
-    pub(crate) fn new(slot: Slot<Msg>, health: Arc<ChildHealth>) -> Door {
+    pub(crate) fn new(slot: Slot<Msg>, registry: &Registry) -> Door {
         let room = Budget::new(MOST_WAITING as u64 * ROW_BYTES, MOST_WAITING);
-        Door { slot, room, missed: Arc::new(AtomicBool::new(false)), health }
+        registry.show("index rows", &room);
+        let (health, status) = (registry.child("index"), Arc::new(Status::new(registry)));
+        Door { slot, room, missed: Arc::new(AtomicBool::new(false)), health, status }
     }
 
-    /// The rows that wait, for health.
-    pub(crate) fn room(&self) -> &Budget {
-        &self.room
+    /// How many rows wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.room.report().used_count
+    }
+
+    /// How the index is.
+    pub(crate) fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// Asks for a new index, and tells the number of the rebuild that will bring it.
+    pub(crate) fn rebuild(&self) -> u64 {
+        let number = self.status.want_rebuild();
+        // Lost, it is seen at the next look.
+        let _ = self.slot.cast(Msg::Look);
+        number
     }
 
     /// Offers a row.
@@ -101,7 +125,9 @@ impl Door {
 
     /// Corrects a row. If that is lost, a rebuild counts again.
     pub(crate) fn correct_media_count(&self, id: TraceId, count: u32) {
-        let _ = self.slot.cast(Msg::MediaCount { id, count });
+        if self.slot.cast(Msg::MediaCount { id, count }).is_err() {
+            self.status.keep_correction(id, count);
+        }
     }
 }
 
@@ -114,19 +140,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) struct State {
-    args: Args,
-    open: Option<Open>,
+    pub(super) args: Args,
+    pub(super) open: Option<Open>,
+    pub(super) healing: Healing,
     waiting: Vec<Offered>,
     flushed: Instant,
     is_armed: bool,
     is_catching_up: bool,
-}
-
-/// The connection and what its thread remembers. The lock is only ever taken on that thread.
-#[derive(Clone)]
-struct Open {
-    connection: Connection,
-    memory: Arc<Mutex<WriterState>>,
+    /// Segments that could not be read, and when they are tried again.
+    unreadable: Vec<(SegmentId, String)>,
+    try_again: Option<Instant>,
 }
 
 impl Actor for Index {
@@ -142,10 +165,13 @@ impl Actor for Index {
         Ok(State {
             args,
             open: None,
+            healing: Healing::default(),
             waiting: Vec::with_capacity(BATCH_ROWS),
             flushed: Instant::now(),
             is_armed: false,
             is_catching_up: false,
+            unreadable: Vec::new(),
+            try_again: None,
         })
     }
 
@@ -156,24 +182,26 @@ impl Actor for Index {
                 state.is_armed = false;
                 state.flush(&myself).await;
             }
-            Msg::Look => state.look(&myself),
+            Msg::Look => state.look(&myself).await,
             Msg::CatchUp => state.catch_up(&myself).await,
             Msg::MediaCount { id, count } => state.correct(&myself, id, count).await,
+            Msg::Checked(checked) => state.checked(&myself, checked).await,
         }
         Ok(())
     }
 
     async fn post_stop(&self, myself: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         state.flush(&myself).await;
-        if let Some(open) = state.open.take() {
-            // An error would mean unfinished statements; what was committed stays.
-            let _ = open.connection.close().await;
-        }
+        state.leave_off().await;
         Ok(())
     }
 }
 
 impl State {
+    pub(super) fn status(&self) -> &Status {
+        &self.args.door.status
+    }
+
     async fn gather(&mut self, myself: &ActorRef<Msg>, offered: Offered) {
         self.waiting.push(offered);
         if self.waiting.len() >= BATCH_ROWS {
@@ -198,11 +226,17 @@ impl State {
         #[cfg(test)]
         crate::faults::strike("index");
         let batch = std::mem::take(&mut self.waiting);
+        if self.healing.is_resting() {
+            // It was just refused: rather than hold rows for long, they are let go, and read back.
+            self.missed();
+            return;
+        }
         let rows = batch.len() as u64;
         let (rows_of, keep): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|it| ((it.row, it.place), (it._permit, it._pending))).unzip();
         let began = Instant::now();
-        let outcome = self.run(move |connection, memory| index::insert_batch(connection, memory, &rows_of)).await;
+        let outcome =
+            self.run(myself, move |connection, memory| index::insert_batch(connection, memory, &rows_of)).await;
         drop(keep);
         self.args.counters.timings.sqlite_ms.observe(began.elapsed());
         match outcome {
@@ -214,18 +248,30 @@ impl State {
             }
             Err(()) => {
                 self.args.counters.drop_sqlite_fail.add(rows);
-                self.args.door.mark_missed();
+                self.missed();
             }
         }
     }
 
-    fn look(&mut self, myself: &ActorRef<Msg>) {
-        if self.args.door.missed.swap(false, Ordering::AcqRel) {
+    /// What is missing now is read back at the next look.
+    pub(super) fn missed(&self) {
+        self.args.door.mark_missed();
+        self.status().set_catching_up();
+    }
+
+    async fn look(&mut self, myself: &ActorRef<Msg>) {
+        self.heal(myself).await;
+        if self.healing.is_resting() {
+            return;
+        }
+        let is_due = self.try_again.is_some_and(|due| Instant::now() >= due);
+        if self.args.door.missed.swap(false, Ordering::AcqRel) || is_due {
             self.begin_to_catch_up(myself);
         }
     }
 
-    fn begin_to_catch_up(&mut self, myself: &ActorRef<Msg>) {
+    pub(super) fn begin_to_catch_up(&mut self, myself: &ActorRef<Msg>) {
+        self.status().set_catching_up();
         if !self.is_catching_up {
             self.is_catching_up = true;
             let _ = myself.cast(Msg::CatchUp);
@@ -235,115 +281,40 @@ impl State {
     /// One step; the next is behind what has come meanwhile.
     async fn catch_up(&mut self, myself: &ActorRef<Msg>) {
         self.is_catching_up = false;
+        if self.healing.is_resting() {
+            return self.missed();
+        }
         let layout = self.args.layout.clone();
         let budget = index::Budget { bytes: CATCH_UP_BYTES };
-        let outcome =
-            self.run(move |connection, memory| index::catch_up(connection, memory, &layout, read_row, budget)).await;
-        match outcome {
-            Ok(Progress { is_done, inserted, bad_lines, removed, unreadable, .. }) => {
-                self.args.counters.indexed.add(inserted);
-                if inserted + bad_lines + removed > 0 {
-                    tracing::info!(inserted, bad_lines, removed, "the index read back what it had missed");
-                }
-                for (segment, error) in unreadable {
-                    tracing::warn!(%segment, error, "a segment cannot be read; it is tried again");
-                    self.args.door.mark_missed();
-                }
-                if !is_done {
-                    self.begin_to_catch_up(myself);
-                }
-            }
-            Err(()) => self.args.door.mark_missed(),
+        let caught_up = self
+            .run(myself, move |connection, memory| index::catch_up(connection, memory, &layout, read_row, budget))
+            .await;
+        let Ok(progress) = caught_up else { return self.missed() };
+        self.status().caught_up_to(&progress);
+        let Progress { is_done, inserted, bad_lines, removed, unreadable, .. } = progress;
+        self.args.counters.indexed.add(inserted);
+        if inserted + bad_lines + removed > 0 {
+            tracing::info!(inserted, bad_lines, removed, "the index read back what it had missed");
         }
+        if is_done {
+            self.try_again = (!unreadable.is_empty()).then(|| Instant::now() + TRY_AGAIN_AFTER);
+        } else {
+            self.begin_to_catch_up(myself);
+        }
+        for (segment, error) in unreadable.iter().filter(|it| !self.unreadable.contains(it)) {
+            tracing::warn!(%segment, error, "a segment cannot be read; it is tried again each minute");
+        }
+        self.unreadable = unreadable;
     }
 
     async fn correct(&mut self, myself: &ActorRef<Msg>, id: TraceId, count: u32) {
         // The row itself may still wait.
         self.flush(myself).await;
-        // A failure is logged; a rebuild counts again.
-        let _ = self.run(move |connection, _| index::set_media_count(connection, id, count)).await;
-    }
-
-    /// Runs work on the connection, opening it if need be. Failures are told here; a damaged index is set aside.
-    async fn run<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut rusqlite::Connection, &mut WriterState) -> Result<T, IndexError> + Send + 'static,
-    ) -> Result<T, ()> {
-        let Open { connection, memory } = self.open().await?;
-        let outcome = connection.call(move |connection| work(connection, &mut memory.lock())).await;
-        self.args.health.progressed();
-        match outcome {
-            Ok(done) => Ok(done),
-            Err(tokio_rusqlite::Error::Error(error)) => {
-                tracing::warn!(%error, "the index could not be written; it is caught up from the files");
-                if error.is_corrupt()
-                    && let Some(open) = self.open.take()
-                {
-                    // Before it is set aside: a connection that closes later removes the journal of the next one.
-                    let _ = open.connection.close().await;
-                }
-                Err(())
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the index connection is gone; it is opened anew");
-                self.open = None;
-                Err(())
-            }
+        let is_made = !self.healing.is_resting()
+            && self.run(myself, move |connection, _| index::set_media_count(connection, id, count)).await.is_ok();
+        // An index that is being made has perhaps counted before the attachments were there.
+        if !is_made || self.status().is_rebuilding() {
+            self.status().keep_correction(id, count);
         }
     }
-
-    async fn open(&mut self) -> Result<Open, ()> {
-        if let Some(open) = &self.open {
-            return Ok(open.clone());
-        }
-        let path = self.args.layout.index();
-        let opened = tokio::task::spawn_blocking(move || schema::open_or_replace(&path, UnixMillis::now())).await;
-        match opened {
-            Ok(Ok((connection, aside))) => {
-                if let Some(aside) = aside {
-                    tracing::warn!(path = %aside.display(), "the index was unusable; it is set aside and rebuilt from the files");
-                }
-                let open = Open { connection: Connection::from(connection), memory: Arc::default() };
-                // A connection that is gone already shows with the first work.
-                let _ = open
-                    .connection
-                    .call(|_| {
-                        go_last();
-                        Ok::<(), rusqlite::Error>(())
-                    })
-                    .await;
-                self.learn_what_is_missing(&open).await?;
-                Ok(self.open.insert(open).clone())
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the index cannot be opened; trying again");
-                Err(())
-            }
-            Err(error) => {
-                tracing::warn!(%error, "opening the index failed; trying again");
-                Err(())
-            }
-        }
-    }
-
-    /// Before the first row: which segments hold lines that are not indexed. Reads none of them.
-    async fn learn_what_is_missing(&self, open: &Open) -> Result<(), ()> {
-        let (layout, memory) = (self.args.layout.clone(), open.memory.clone());
-        let budget = index::Budget { bytes: 0 };
-        let looked = open
-            .connection
-            .call(move |connection| index::catch_up(connection, &mut memory.lock(), &layout, read_row, budget))
-            .await;
-        looked
-            .map(drop)
-            .map_err(|error| tracing::warn!(%error, "the index cannot be compared with the files; trying again"))
-    }
-}
-
-/// Lets forwarding and recording go before this thread. The index alone may lag: what it has no room for it reads back.
-/// Nobody who goes first ever waits for it.
-fn go_last() {
-    const NICENESS: libc::c_int = 10;
-    // SAFETY: a plain system call; 0 is the calling thread. A refusal changes nothing.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
 }

@@ -2,7 +2,8 @@
 //!
 //! [`intake`] is where lanes leave it; [`finalizers`] start a [`finalizer`] for each trace, which is [`held`]
 //! until its [`writer`] (one for each bucket, under [`writers`]) has appended the line; the writer offers the
-//! row to the [`index`], which reads back from the files whatever it missed. [`spool`] takes large captures
+//! row to the [`index`], which reads back from the files whatever it missed and heals itself ([`index_healing`],
+//! [`rebuild`]). [`spool`] takes large captures
 //! out of memory meanwhile.
 //!
 //! An upgraded connection is an [`open_socket`] with a queue of its own; its [`socket`] actor (under [`sockets`])
@@ -13,8 +14,12 @@ pub(crate) mod finalizer;
 pub(crate) mod finalizers;
 mod held;
 pub(crate) mod index;
+mod index_healing;
+mod index_open;
+pub(crate) mod index_status;
 mod intake;
 mod open_socket;
+pub(crate) mod rebuild;
 mod socket;
 mod socket_reading;
 pub(crate) mod sockets;

@@ -47,6 +47,8 @@ pub struct Progress {
     pub bytes: u64,
     /// Rows removed because their file is gone or was replaced.
     pub removed: u64,
+    /// The bytes of all files, in the form that would be read.
+    pub total_bytes: u64,
     /// Segments of which something is left to read.
     pub behind_segments: usize,
     /// About how many bytes are left to read: of lines, in sealed forms of the file.
@@ -157,6 +159,7 @@ fn survey(
             Err(error) => progress.unreadable.push((segment.id, error.to_string())),
         }
     }
+    progress.total_bytes = lengths.values().map(|(Length::Plain(bytes) | Length::Sealed(bytes))| bytes).sum();
     let compares = !state.has_compared;
     let found = |id: &SegmentId| found.binary_search_by_key(id, |segment| segment.id).is_ok();
     let (mut rests, whole) = state.transact(connection, |_, memory| -> Result<_, IndexError> {

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
 use crate::ids::UnixMillis;
 use crate::index::schema::{self, KEPT_ASIDE, with_suffix};
 
@@ -34,6 +37,41 @@ impl Look {
     pub fn is_same_file(&self, other: &Look) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
+}
+
+/// Whether the index was not closed in order: what its last writer did stands in the journal.
+pub fn was_left_open(path: &Path) -> bool {
+    std::fs::metadata(with_suffix(path, "-wal")).is_ok_and(|it| it.len() > 0)
+}
+
+/// The journal of the index at `path`, if it has one.
+pub fn journal(path: &Path) -> Option<Look> {
+    Look::at(&with_suffix(path, "-wal"))
+}
+
+/// Removes a journal that an index left behind, unless another one stands there by now.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_journal(path: &Path, journal: &Look) -> io::Result<()> {
+    if !Look::at(&with_suffix(path, "-wal")).is_some_and(|now| now.is_same_file(journal)) {
+        return Ok(());
+    }
+    for part in ["-wal", "-shm"] {
+        match std::fs::remove_file(with_suffix(path, part)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes a connection whose file is gone end without a trace: its journal's name may be another database's by now.
+///
+/// # Errors
+/// The connection refuses.
+pub fn forsake(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
 /// Moves a database and its journal out of the way (`.corrupt-<Unix ms>`), and says where they are. Its writer must be

@@ -7,6 +7,7 @@
 //! One connection writes ([`schema::open_writer`], [`insert_batch`], [`catch_up()`], [`remove_segment`]), any
 //! number read ([`schema::open_reader`], [`query`], [`sessions`]).
 
+pub mod check;
 pub mod files;
 pub mod filter;
 pub mod query;
@@ -41,17 +42,10 @@ pub enum IndexError {
     /// The database failed. Nothing of the transaction under way is in it.
     #[error("index: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// Its file was deleted, or another one stands in its place.
+    #[error("the index's file is not the one that was opened")]
+    Gone,
     /// The data dir could not be listed, so that nothing is known about what is missing.
     #[error("cannot list the data dir: {0}")]
     List(std::io::Error),
-}
-
-impl IndexError {
-    /// Whether the database file itself is damaged or no database, so that only a rebuild helps.
-    pub fn is_corrupt(&self) -> bool {
-        match self {
-            IndexError::Sqlite(error) => schema::is_corrupt(error),
-            IndexError::List(_) => false,
-        }
-    }
 }

@@ -8,6 +8,7 @@
 //! The result is the one that [`super::catch_up()`] comes to: rows by the same code, in the same order, parents by the
 //! same questions. Links are found when all rows are there, so nothing depends on the order of lines.
 
+mod interim;
 mod link;
 mod loader;
 mod plan;
@@ -15,5 +16,6 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use loader::{Loader, Report, Step};
+pub use interim::{is_empty, is_interim, make_interim};
+pub use loader::{FinishError, Loader, Report, Step};
 pub use plan::{Parsed, Piece, Plan, parse};
