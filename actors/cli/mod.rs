@@ -3,7 +3,7 @@
 mod args;
 mod demo;
 mod mock;
-#[cfg_attr(not(test), expect(dead_code, reason = "no long command is wired in yet"))]
+mod package;
 mod progress;
 mod serve;
 mod validate;
@@ -38,6 +38,11 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Err(exit) => exit,
         },
         Command::Mock(mock) => mock::run(mock),
+        Command::Package(asked) => match load(args.config.as_deref()) {
+            Ok(config) => package::run(asked, &config),
+            // Every error of it is a 1, as its users know it.
+            Err(_) => ExitCode::FAILURE,
+        },
     }
 }
 
