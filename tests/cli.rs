@@ -40,7 +40,9 @@ fn the_version_is_told_with_one_dash_or_two() {
 
 #[test]
 fn help_fits_a_screen() {
-    for arguments in [&["--help"][..], &["-h"], &["-help"], &["demo", "--help"], &["mock", "--help"]] {
+    for arguments in
+        [&["--help"][..], &["-h"], &["-help"], &["demo", "--help"], &["mock", "--help"], &["package", "-h"]]
+    {
         let output = api_log(arguments, &[]);
         assert_eq!(output.status.code(), Some(0));
         let help = stdout(&output);

@@ -3,7 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use api_log::ids::{Date, UnixMillis};
+use api_log::index::filter::StatusFilter;
 use clap::Parser;
 
 /// What the command line asks for.
@@ -37,6 +40,8 @@ pub(crate) enum Command {
     Rebuild(Rebuild),
     /// Run a mock gateway that speaks every protocol
     Mock(Mock),
+    /// Pack recorded traces into a zip archive
+    Package(Package),
 }
 
 /// How the index is made anew.
@@ -74,29 +79,104 @@ pub(crate) struct Mock {
     pub(crate) listen: api_log::config::ListenAddress,
 }
 
+/// What to pack. All that is given must hold.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Package {
+    /// Where to; `-` is standard output [default: a new file here]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Begun at or after: RFC 3339 or YYYY-MM-DD (UTC)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<Moment>,
+    /// Begun before
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<Moment>,
+    /// Of this path, with any query unless one is given
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// Of paths that begin so
+    #[arg(long, value_name = "TEXT", conflicts_with = "path")]
+    pub(crate) path_prefix: Option<String>,
+    /// Of this model
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Of keys whose hash begins so
+    #[arg(long, value_name = "HEX")]
+    pub(crate) key_prefix: Option<String>,
+    /// With this status: 404, 2xx, 4xx or 5xx
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) status: Option<StatusFilter>,
+    /// Of the session with this first trace
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// Of this project
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<String>,
+    /// At most so many, the newest; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) limit: u64,
+}
+
+/// A time, or the UTC midnight that a day begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment(pub(crate) UnixMillis);
+
+impl FromStr for Moment {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Moment, &'static str> {
+        let midnight = || text.parse().ok().map(|Date(days)| UnixMillis(i64::from(days) * 86_400_000));
+        text.parse().ok().or_else(midnight).map(Moment).ok_or("not a time such as 2026-05-27T10:23:45Z, nor a day")
+    }
+}
+
 /// The command line was answered already (help, version) or is wrong.
 #[derive(Debug)]
-pub(crate) struct Exit(clap::Error);
+pub(crate) struct Exit {
+    said: clap::Error,
+    is_of_package: bool,
+}
 
 impl Args {
     /// Reads the arguments, the program's own name first.
     pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Args, Exit> {
-        Args::try_parse_from(with_two_dashes(arguments)).map_err(Exit)
+        let arguments: Vec<OsString> = with_two_dashes(arguments).collect();
+        let is_of_package = names_package(&arguments);
+        Args::try_parse_from(arguments).map_err(|said| Exit { said, is_of_package })
     }
 }
 
 impl Exit {
-    /// Says what is to be said and tells the exit code: 0 for help and version, 2 for wrong usage.
+    /// Says what is to be said and tells the exit code: 0 for help and version, 2 for wrong usage; but 1 for wrong
+    /// usage of `package`, as its users know it.
     pub(crate) fn show(&self) -> ExitCode {
-        let text = self.0.render().to_string();
-        if self.0.use_stderr() {
-            super::complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+        let text = self.said.render().to_string();
+        if self.said.use_stderr() {
+            let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+            if self.is_of_package {
+                super::complain(format_args!("package: {text}"));
+                return ExitCode::FAILURE;
+            }
+            super::complain(text);
             ExitCode::from(super::USAGE)
         } else {
             super::say(text);
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Whether the command is `package`: the first argument that is neither a flag nor its value.
+fn names_package(arguments: &[OsString]) -> bool {
+    let mut rest = arguments.iter().skip(1);
+    while let Some(argument) = rest.next() {
+        if argument == "--config" {
+            rest.next();
+        } else if !argument.as_encoded_bytes().starts_with(b"-") {
+            return argument == "package";
+        }
+    }
+    false
 }
 
 /// `-config FILE`, `-config=FILE` and `-version` mean the same with one dash as with two. There are no bundles of
@@ -149,9 +229,9 @@ mod tests {
         ] {
             assert_eq!(parse(arguments).unwrap().config.as_deref(), Some(Path::new("a b.yaml")), "{arguments:?}");
         }
-        assert!(!parse(&["-version"]).unwrap_err().0.use_stderr());
-        assert!(!parse(&["-h"]).unwrap_err().0.use_stderr());
-        assert!(!parse(&["-V"]).unwrap_err().0.use_stderr());
+        assert!(!parse(&["-version"]).unwrap_err().said.use_stderr());
+        assert!(!parse(&["-h"]).unwrap_err().said.use_stderr());
+        assert!(!parse(&["-V"]).unwrap_err().said.use_stderr());
     }
 
     #[test]
@@ -173,6 +253,12 @@ mod tests {
             panic!("not a rebuild")
         };
         assert_eq!((rebuild.data_dir.as_deref(), rebuild.json), (Some(Path::new("/d")), true));
+        let day = ["package", "-from", "2026-05-27", "--to=2026-05-27T01:00:00+01:00", "-out", "-", "-status", "-1"];
+        let Some(Command::Package(package)) = parse(&day).unwrap().command else { panic!("not a package") };
+        let midnight = Some(Moment(UnixMillis(1_779_840_000_000)));
+        assert_eq!((package.from, package.to), (midnight, midnight));
+        assert_eq!((package.out.as_deref(), package.limit), (Some(Path::new("-")), 100_000));
+        assert_eq!(package.status, Some(StatusFilter::Exactly(-1)));
 
         let Some(Command::Mock(mock)) = parse(&["mock", "--listen", ":0"]).unwrap().command else {
             panic!("not a mock")
@@ -189,8 +275,25 @@ mod tests {
             &["--config"],
             &["demo", "--seconds", "0"],
             &["mock", "--listen", "x"],
+            &["package", "-path", "/a", "-path-prefix", "/b"],
+            &["package", "-from", "yesterday"],
+            &["package", "-status", "3xx"],
         ] {
-            assert!(parse(arguments).unwrap_err().0.use_stderr(), "{arguments:?}");
+            assert!(parse(arguments).unwrap_err().said.use_stderr(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_of_package_is_told_apart() {
+        for (arguments, expected) in [
+            (&["package", "-bogus"][..], true),
+            (&["-config", "x", "package", "-limit", "x"], true),
+            (&["-config=x", "package", "-limit", "x"], true),
+            (&["-config", "package"], false),
+            (&["mock", "--bogus", "package"], false),
+        ] {
+            let exit = parse(arguments).err();
+            assert_eq!(exit.is_some_and(|it| it.is_of_package), expected, "{arguments:?}");
         }
     }
 
@@ -202,7 +305,7 @@ mod tests {
             .map(|it| it.render_help().to_string())
             .chain(command.get_subcommands_mut().map(|it| it.render_help().to_string()))
             .collect::<Vec<_>>();
-        assert_eq!(helps.len(), 6);
+        assert_eq!(helps.len(), 7);
         for help in helps {
             assert!(help.lines().count() <= 24, "{help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");

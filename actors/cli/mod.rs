@@ -3,6 +3,7 @@
 mod args;
 mod demo;
 mod mock;
+mod package;
 mod progress;
 mod rebuild;
 mod serve;
@@ -42,6 +43,11 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Err(exit) => exit,
         },
         Command::Mock(mock) => mock::run(mock),
+        Command::Package(asked) => match load(args.config.as_deref()) {
+            Ok(config) => package::run(asked, &config),
+            // Every error of it is a 1, as its users know it.
+            Err(_) => ExitCode::FAILURE,
+        },
     }
 }
 

@@ -21,7 +21,6 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 pub(crate) enum Unit {
     Bytes,
     /// Things, named in the plural.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command counts things yet"))]
     Things(&'static str),
 }
 
@@ -66,6 +65,7 @@ pub(crate) fn run<T: Send + 'static>(
                     }
                     is_cancelled = true;
                     watched.cancel();
+                    super::complain("stopping; a second signal ends at once");
                 }
             }
         }

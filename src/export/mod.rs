@@ -25,6 +25,8 @@ mod readme;
 
 use std::io::{self, Write};
 
+use rusqlite::Connection;
+
 use crate::ids::{SegmentId, UnixMillis};
 use crate::index::filter::Filter;
 use crate::index::query::selection::Selection;
@@ -123,21 +125,34 @@ pub fn default_name(now: UnixMillis) -> String {
     format!("api-log-package-{seconds}Z.zip")
 }
 
-/// Writes an archive to `out`, reading the index of the data dir as it is now. `work` counts bytes of lines.
+/// Opens the index of a data dir for [`package()`], without changing anything.
+///
+/// # Errors
+/// There is none, or none that can be read.
+pub fn open_index(layout: &Layout) -> Result<Connection, ExportError> {
+    let path = layout.index();
+    if !path.exists() {
+        return Err(ExportError::NoIndex(path));
+    }
+    Ok(schema::open_reader(&path)?)
+}
+
+/// Writes an archive to `out`, reading index and files of the data dir as they are now. `work` counts bytes of lines.
 ///
 /// Files that are damaged or were deleted meanwhile are skipped, and told in the archive and the report. After an
 /// error, what `out` was given has no directory: no reader takes it for an archive.
 ///
 /// # Errors
 /// See [`ExportError`].
-pub fn package<W: Write>(layout: &Layout, request: &Request, out: W, work: &Work) -> Result<Report, ExportError> {
-    let path = layout.index();
-    if !path.exists() {
-        return Err(ExportError::NoIndex(path));
-    }
-    let index = schema::open_reader(&path)?;
+pub fn package<W: Write>(
+    layout: &Layout,
+    index: &Connection,
+    request: &Request,
+    out: W,
+    work: &Work,
+) -> Result<Report, ExportError> {
     work.begin("selecting", 0);
-    let selection = Selection::new(&index, &request.filter, request.limit)?;
+    let selection = Selection::new(index, &request.filter, request.limit)?;
     let segments = selection.segments()?;
     let mut report = Report {
         range: segments.iter().fold(None, |range: Option<(UnixMillis, UnixMillis)>, it| {

@@ -70,9 +70,13 @@ impl Fixture {
         self.layout.segment(segment.parse().unwrap(), form)
     }
 
+    fn write(&self, request: &Request, out: impl Write, work: &Work) -> Result<Report, ExportError> {
+        package(&self.layout, &open_index(&self.layout)?, request, out, work)
+    }
+
     fn package(&self, request: &Request) -> (Report, Vec<(String, String)>) {
         let mut bytes = Vec::new();
-        let report = package(&self.layout, request, &mut bytes, &Work::new()).unwrap();
+        let report = self.write(request, &mut bytes, &Work::new()).unwrap();
         let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
         let mut entries = Vec::new();
         for at in 0..archive.len() {
@@ -240,7 +244,7 @@ fn a_lease_is_held_while_a_segment_is_read_and_what_is_being_deleted_is_skipped(
         }
     }
     let mut looking = Looking(leases.clone(), false);
-    package(&fixture.layout, &request, &mut looking, &Work::new()).unwrap();
+    fixture.write(&request, &mut looking, &Work::new()).unwrap();
     assert!(looking.1, "somebody could delete it meanwhile");
     assert!(leases.is_empty());
 }
@@ -251,7 +255,7 @@ fn a_cancelled_archive_is_none() {
     let work = Work::new();
     work.cancel();
     let mut bytes = Vec::new();
-    let outcome = package(&fixture.layout, &Request::default(), &mut bytes, &work);
+    let outcome = fixture.write(&Request::default(), &mut bytes, &work);
     assert!(matches!(outcome, Err(ExportError::Cancelled(_))), "{outcome:?}");
     assert!(ZipArchive::new(Cursor::new(bytes)).is_err());
 }
@@ -259,8 +263,7 @@ fn a_cancelled_archive_is_none() {
 #[test]
 fn without_an_index_it_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let outcome = package(&Layout::new(dir.path()), &Request::default(), Vec::new(), &Work::new());
-    let error = outcome.unwrap_err();
+    let error = open_index(&Layout::new(dir.path())).unwrap_err();
     assert!(matches!(error, ExportError::NoIndex(_)) && error.to_string().contains("api-log rebuild"), "{error}");
     assert!(!dir.path().join("index.sqlite").exists());
 }

@@ -154,8 +154,8 @@ impl<'c> Selection<'c> {
     ) -> Result<(), E> {
         let Some(passes) = &self.passes else { return Ok(()) };
         let sql = format!(
-            "SELECT rows.id, segments.path, ts_start, media_count FROM rows JOIN segments USING (segment) \
-             WHERE media_count > 0{} ORDER BY rows.id",
+            "SELECT id, (SELECT segments.path FROM segments WHERE segments.segment = rows.segment), ts_start, \
+             media_count FROM rows WHERE media_count > 0{} ORDER BY id",
             passes.text
         );
         let mut statement = self.snapshot.prepare(&sql)?;
@@ -194,7 +194,7 @@ pub fn indexed_to(connection: &Connection, segment: SegmentId) -> rusqlite::Resu
 mod tests {
     use super::*;
     use crate::ids::{BucketId, Date, ShortKey};
-    use crate::index::filter::{KeyFilter, StatusFilter};
+    use crate::index::filter::{KeyFilter, PathFilter, StatusFilter};
     use crate::index::testing::{new_index, row};
     use crate::index::{WriterState, insert_batch};
     use crate::store::layout::Layout;
@@ -278,7 +278,9 @@ mod tests {
         rows[0].1.media_count = 2;
         rows[1].1.media_count = 1;
         let (_dir, index) = index_of(&rows);
-        let selection = Selection::new(&index, &Filter::default(), None).unwrap();
+        // With a filter whose columns have namesakes elsewhere.
+        let filter = Filter { path: Some(PathFilter::Prefix("/v1".into())), ..Filter::default() };
+        let selection = Selection::new(&index, &filter, None).unwrap();
         let mut found = Vec::new();
         let each = |it: SelectedMedia| {
             found.push((u128::from_be_bytes(it.id.to_bytes()) as u32, it.count));
