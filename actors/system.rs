@@ -26,10 +26,11 @@ use crate::kit::{
 };
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
+use crate::record::disk::Disk;
 use crate::record::finalizer::Shared;
 use crate::record::{
-    Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
-    sockets as upgraded, spool, writers,
+    DayBytes, Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk, finalizers,
+    index, sockets as upgraded, spool, writers,
 };
 use crate::{runtimes, sockets};
 
@@ -125,6 +126,7 @@ pub(crate) struct System {
 #[derive(Clone, Default)]
 pub(crate) struct Slots {
     pub(crate) index: Slot<index::Msg>,
+    pub(crate) disk: Slot<disk::Msg>,
     pub(crate) writers: Slot<writers::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
@@ -163,6 +165,9 @@ impl System {
             spills: queue_to(&slots.spool, || spool::Msg::Wake),
         });
         let door = index::Door::new(slots.index.clone(), &registry);
+        let conditions = (registry.condition("disk_full"), registry.condition("disk_error"));
+        // Who can make room is nudged here.
+        let disk = Arc::new(Disk::new(layout.clone(), config.storage.min_free_bytes, conditions, || ()));
         let overridden = saves_attachments_override(&layout);
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
@@ -177,6 +182,12 @@ impl System {
             settings,
             saves_media: AtomicBool::new(overridden.unwrap_or(config.media.save_attachments)),
             path_filter: config.plugins.path_filter.clone(),
+            disk: disk.clone(),
+            day_bytes: Arc::new(DayBytes::new(layout.clone(), config.capture.per_key_daily_bytes)),
+            is_memory_tight: {
+                let memory = memory.clone();
+                Box::new(move || memory.is_tight())
+            },
             parsing: Semaphore::new(runtimes::recording_threads()),
             lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
@@ -331,6 +342,10 @@ impl Parts {
             };
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
         };
+        let disk = {
+            let args = disk::Args { disk: shared.disk.clone(), health: registry.child("disk") };
+            Child::actor("disk", &slots.disk, move || (disk::DiskWatch, args.clone()))
+        };
         let writers = {
             let args = writers::Args {
                 layout,
@@ -340,6 +355,8 @@ impl Parts {
                 shared: Arc::new(WriterShared {
                     index: door,
                     counters: counters.clone(),
+                    disk: shared.disk.clone(),
+                    day_bytes: shared.day_bytes.clone(),
                     fsync: storage.fsync,
                     fsync_interval: storage.fsync_interval,
                     syncing: Semaphore::new(MOST_SYNCING),
@@ -405,6 +422,7 @@ impl Parts {
             registry,
             children: vec![
                 index.on(recording.clone()).with_grace(DRAIN_GRACE),
+                disk.on(recording.clone()),
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
