@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use api_log::store::disk::DiskSpace;
 use api_log::store::layout::Layout;
 use api_log::store::pressure::{self, DiskState, DiskTrouble, Pressed, Step, Verdict};
 use parking_lot::Mutex;
@@ -84,7 +85,7 @@ impl Disk {
 
     /// Looks at the disk (blocking): how much is free, and, in an outage, whether it takes a write again.
     fn look(&self) {
-        let free = pressure::free_bytes(self.layout.root()).ok();
+        let free = DiskSpace::of(self.layout.root()).ok().map(|it| it.free);
         let wants_probe = self.state.lock().disk.wants_probe();
         let probed = wants_probe.then(|| probe(&self.layout));
         self.change(|disk, now| disk.looked(free, probed, now));

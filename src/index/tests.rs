@@ -303,22 +303,6 @@ fn newer_rows_of_a_key_wait_until_its_older_lines_are_read() {
 }
 
 #[test]
-fn later_segments_of_a_busy_day_wait_for_earlier_ones_by_number() {
-    let dir = tempfile::tempdir().unwrap();
-    let layout = Layout::new(dir.path());
-    let (mut index, mut state) = new_index(&layout);
-    let numbered = |number| segment(&format!("2026-05-27/01010101.{number}.jsonl"));
-    write(&layout, numbered(2), &[line(1, 1, 100, 1, &turns("u1"), "a1")]);
-    catch_up(&mut index, &mut state, &layout, read_row, Budget { bytes: 0 }).unwrap();
-    let earlier = write(&layout, numbered(1), &[line(2, 1, 50, 1, &turns("u0"), "a0")]);
-    let later = write(&layout, numbered(10), &[line(3, 1, 200, 1, &turns("u1 a1 u2"), "a2")]);
-    assert_eq!(insert_batch(&mut index, &mut state, &later).unwrap().refused, 1);
-    assert_eq!(insert_batch(&mut index, &mut state, &earlier).unwrap().inserted, 1);
-    assert_eq!(whole(&mut index, &mut state, &layout).inserted, 2);
-    assert_eq!(parent_and_root(&index, 3).0, Some(id(1).to_string()));
-}
-
-#[test]
 fn removing_a_segment_leaves_the_sums_of_what_remains() {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::new(dir.path());
