@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::ids::UnixMillis;
-use crate::index::testing::{dump, id, line, new_index, read_row};
-use crate::index::tests::{life, lines_of, segment, turns, whole, write};
+use crate::index::testing::{dump, id, life, line, lines_of, new_index, read_row};
+use crate::index::tests::{segment, turns, whole, write};
 use crate::index::{WriterState, catch_up, files, insert_batch, schema};
 use crate::store::layout::{Form, Layout};
 
