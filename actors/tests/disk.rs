@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use api_log::counters::DropCause;
 use api_log::ids::{Date, UnixMillis};
 
-use super::rig::{Rig, until};
+use super::rig::Rig;
 use crate::faults;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,60 +110,4 @@ async fn a_key_that_used_up_its_share_of_the_day_loses_bodies_also_after_a_resta
     rig.settled().await.lost_nothing();
     assert_eq!(rig.counters.recording.over_budget.get(), 40, "a restart forgets nothing");
     assert!(rig.lines().iter().any(|line| line["bodies_dropped"] == "over_budget"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_index_delays_rows_and_nothing_else() {
-    let mut rig = Rig::start().await;
-    rig.traffic(40).await;
-    rig.settled().await.lost_nothing();
-    let other = rusqlite::Connection::open(rig.layout.index()).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    rig.traffic(40).await;
-    until("every line", || if rig.lines().len() == 80 { Ok(()) } else { Err("not yet".to_owned()) }).await;
-    until("an insert to be refused", || {
-        if rig.counters.drop_sqlite_fail.get() > 0 { Ok(()) } else { Err("none".to_owned()) }
-    })
-    .await;
-    assert_eq!(rig.rows().unwrap().len(), 40);
-    other.execute_batch("ROLLBACK").unwrap();
-    rig.settled().await.lost_nothing();
-}
-
-/// What an index misses that vanished or was damaged while it was in use, the next start reads from the files.
-async fn comes_back_with_the_next_start(damage: impl FnOnce(&Rig)) {
-    let mut rig = Rig::start().await;
-    rig.traffic(40).await;
-    rig.settled().await.lost_nothing();
-    damage(&rig);
-    rig.traffic(80).await;
-    assert!(rig.drain().await);
-    rig.check_files().lost_nothing();
-    rig.start_again().await;
-    rig.rows_are_there().await;
-    rig.traffic(40).await;
-    rig.settled().await.lost_nothing();
-    assert_eq!(rig.lines().len(), 160);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_deleted_while_in_use_costs_rows_until_the_next_start() {
-    comes_back_with_the_next_start(|rig| {
-        for suffix in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(format!("{}{suffix}", rig.layout.index().display()));
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_damaged_while_in_use_costs_rows_until_the_next_start() {
-    comes_back_with_the_next_start(|rig| {
-        for suffix in ["", "-wal"] {
-            let path = format!("{}{suffix}", rig.layout.index().display());
-            let bytes = std::fs::metadata(&path).map_or(0, |it| it.len() as usize);
-            std::fs::write(&path, vec![0x5a; bytes.max(4096)]).unwrap();
-        }
-    })
-    .await;
 }

@@ -245,6 +245,14 @@ impl Rig {
         read_ids(&self.layout.index())
     }
 
+    /// Asks for a new index.
+    pub(super) async fn rebuild_index(&self) {
+        let token = std::fs::read_to_string(self.layout.token()).unwrap();
+        let url = format!("http://{}/api/index/rebuild", self.api);
+        let answer = self.http.post(&url).bearer_auth(token.trim()).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+    }
+
     /// `GET /healthz`, asked again while nobody answers.
     pub(super) async fn health(&self) -> Value {
         let url = format!("http://{}/healthz", self.api);
