@@ -222,6 +222,8 @@ fn every_kind_of_damage_is_found_and_mended_where_no_byte_is_lost() {
         (&["torn_tail"], Mended::Yes, |it| it.append_raw("{\"id\":\"01J0")),
         (&["index_missing"], Mended::Yes, |it| fs::remove_file(it.layout.index()).unwrap()),
         (&["index_unusable"], Mended::Yes, |it| fs::write(it.layout.index(), "no database").unwrap()),
+        // As a recorder leaves it that ended while it rebuilt.
+        (&["index_unusable"], Mended::Yes, |it| it.sql("PRAGMA application_id = 0x41504C49")),
         (&["row_without_line"], Mended::Yes, |it| {
             let path = it.file(PLAIN, Form::Plain);
             let text = fs::read_to_string(&path).unwrap();

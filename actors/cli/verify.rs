@@ -7,13 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api_log::config::Config;
 use api_log::ids::UnixMillis;
+use api_log::index::files;
 use api_log::store::layout::Layout;
 use api_log::store::lock::{self, DataDirLock, Holder, LockError};
-use api_log::verify::{Beside, Repair, RepairError, Report, Verification, VerifyError, repair};
+use api_log::verify::{
+    Beside, IndexRepair, Repair, RepairError, Report, Verification, VerifyError, repair_files, repair_index,
+};
 use api_log::work::Work;
 
 use super::args::Verify;
 use super::progress::{self, Interrupted, Unit};
+use crate::record::rebuild::{BuildError, Priority, build, install};
 use crate::runtimes;
 
 /// Nothing can be said about the data dir, or it cannot be mended.
@@ -23,6 +27,8 @@ enum CheckError {
     Verify(#[from] VerifyError),
     #[error("the repair ended before its end: {0}")]
     Repair(#[from] RepairError),
+    #[error("the files are repaired, the index is not: {0}")]
+    Build(#[from] BuildError),
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error("{0}; a repair needs the recorder stopped")]
@@ -93,12 +99,31 @@ fn repaired(layout: Layout) -> Result<Outcome, CheckError> {
     let (report, repairs) = progress::run(Unit::Bytes, move |work| {
         let _held = held;
         let found = check(&layout, Beside::Nobody, work)?;
-        let repairs = repair(&layout, &found, work)?;
+        let repairs = mend(&layout, &found, work)?;
         // Only what is so afterwards counts.
         let report = if repairs.is_empty() { found } else { check(&layout, Beside::Nobody, work)? };
         Ok::<_, CheckError>((report, repairs))
     })??;
     Ok(Outcome { report, repairs, recorder: None })
+}
+
+/// Mends the files, then the index from them.
+fn mend(layout: &Layout, found: &Report, work: &Work) -> Result<Vec<Repair>, CheckError> {
+    let (mut repairs, index) = repair_files(layout, found, work)?;
+    match index {
+        IndexRepair::None => {}
+        IndexRepair::CatchUp { kind } => repairs.push(repair_index(layout, kind, work)?),
+        IndexRepair::Anew { kind, is_unusable } => {
+            let built = build(layout, Priority::Usual, work)?;
+            if is_unusable {
+                files::set_aside(&layout.index(), UnixMillis::now()).map_err(BuildError::Install)?;
+            }
+            install(layout)?;
+            let what = format!("made it anew from the files: {} rows", built.rows);
+            repairs.push(Repair::of_index(layout, kind, what));
+        }
+    }
+    Ok(repairs)
 }
 
 /// The whole check, a bucket at a time on each core.

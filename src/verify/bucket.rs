@@ -10,7 +10,7 @@ use super::{Beside, Finding, Kind, Report, Unplaced, Verification, VerifyError, 
 use crate::ids::{BucketId, Place, SegmentId, TraceId};
 use crate::index::query::selection::indexed_to;
 use crate::index::query::stored::{self, StoredRow, StoredRows};
-use crate::index::{query, schema};
+use crate::index::{query, rebuild, schema};
 use crate::jsonl::line::read_row;
 use crate::jsonl::read;
 use crate::jsonl::scan::{Content, Scanner, resume_points};
@@ -30,6 +30,9 @@ pub(super) fn check(of: &Verification, bucket: BucketId, work: &Work) -> Result<
     // Listed first: an attachment is written after its line, so a line read later must be there.
     let mut folders = media_folders(of, bucket, &mut report)?;
     let connection = if of.has_index { Some(schema::open_reader(&of.layout.index())?) } else { None };
+    // A recorder may have begun a new one since.
+    let is_interim = connection.as_ref().map(rebuild::is_interim).transpose()?.unwrap_or(false);
+    let connection = connection.filter(|_| !is_interim);
     // One snapshot for all of it, taken before any file is read: a row is written after its line.
     let snapshot = connection.as_ref().map(Connection::unchecked_transaction).transpose()?;
     let index = snapshot.as_deref();

@@ -1,7 +1,7 @@
 //! A data dir checked against itself: every line, every row, every file.
 //!
 //! [`Verification::begin`] looks at the folders and the index; [`Verification::check`] reads one bucket, on any thread;
-//! [`Verification::finish`] tells what only all of them together show. Their reports are merged. [`repair()`] mends
+//! [`Verification::finish`] tells what only all of them together show. Their reports are merged. [`repair_files`] mends
 //! what can be mended without losing a byte, for who holds the data dir.
 //!
 //! Memory: a line, a row and the names in a bucket's media folder per thread; 32 bytes for each line that has no row of
@@ -24,12 +24,13 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use crate::ids::{BucketId, Place, SegmentId, TraceId};
+use crate::index::check::Checked;
 use crate::index::query::stored;
-use crate::index::schema;
+use crate::index::{self, rebuild, schema};
 use crate::store::layout::Layout;
 use crate::work::{Cancelled, Work};
 
-pub use repair::{Repair, RepairError, repair};
+pub use repair::{IndexRepair, Repair, RepairError, repair_files, repair_index};
 pub use report::{Finding, Kind, MOST_SHOWN, Report, Totals};
 
 /// Who else uses the data dir.
@@ -95,7 +96,7 @@ impl Verification {
         let listed = |source| VerifyError::List { path: layout.root().to_owned(), source };
         let buckets = layout.buckets().map_err(listed)?;
         work.begin("checking the index", 0);
-        let has_index = check_index(layout, !buckets.is_empty(), &mut report);
+        let has_index = check_index(layout, beside, !buckets.is_empty(), &mut report);
         work.begin("reading the files", bytes_of(layout).map_err(listed)?);
         let layout = layout.clone();
         Ok((Verification { layout, beside, has_index, buckets, unplaced: Mutex::default() }, report))
@@ -162,7 +163,7 @@ impl Verification {
 }
 
 /// Whether there is an index that lines can be held against.
-fn check_index(layout: &Layout, has_traces: bool, report: &mut Report) -> bool {
+fn check_index(layout: &Layout, beside: Beside, has_traces: bool, report: &mut Report) -> bool {
     let path = layout.index();
     let name = tree::relative(layout, &path);
     if !path.exists() {
@@ -171,24 +172,31 @@ fn check_index(layout: &Layout, has_traces: bool, report: &mut Report) -> bool {
         }
         return false;
     }
-    let index = match schema::open_reader(&path) {
-        Ok(index) => index,
-        Err(error) => {
-            report.find(Finding::new(Kind::IndexUnusable, name, error.to_string()));
+    // Damage shows at this question already, or at the next.
+    let is_interim = schema::open_reader(&path).map(|index| rebuild::is_interim(&index).unwrap_or(false));
+    let wrong = match (is_interim, beside) {
+        (Ok(true), Beside::Recorder) => {
+            let told = "it is being rebuilt: nothing was held against it".to_owned();
+            report.find(Finding::new(Kind::IndexInterim, name, told));
             return false;
         }
+        (Ok(true), Beside::Nobody) => Some("it holds only what was recorded since its rebuild began".to_owned()),
+        (Ok(false), _) => match index::check::check(&path) {
+            Checked::Whole => None,
+            // It puts another one in its place.
+            Checked::Unknown(told) if beside == Beside::Recorder => {
+                report.find(Finding::new(Kind::IndexInterim, name, told));
+                return false;
+            }
+            Checked::Damaged(told) | Checked::Unknown(told) => Some(told),
+        },
+        (Err(error), _) => Some(error.to_string()),
     };
-    match index.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)) {
-        Ok(told) if told == "ok" => true,
-        Ok(told) => {
-            report.find(Finding::new(Kind::IndexUnusable, name, told));
-            false
-        }
-        Err(error) => {
-            report.find(Finding::new(Kind::IndexUnusable, name, error.to_string()));
-            false
-        }
+    let is_usable = wrong.is_none();
+    if let Some(told) = wrong {
+        report.find(Finding::new(Kind::IndexUnusable, name, told));
     }
+    is_usable
 }
 
 /// The bytes of all segments, in the form that is read.

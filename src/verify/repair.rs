@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::fs::Permissions;
 use std::io::{self, Read};
-use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +11,9 @@ use serde::Serialize;
 use super::bucket::is_unfinished;
 use super::tree::{self, Entry};
 use super::{Kind, Report, VerifyError, rewrite};
-use crate::ids::{SegmentId, UnixMillis};
-use crate::index::rebuild::{FinishError, Loader, Plan, parse};
+use crate::ids::SegmentId;
 use crate::index::schema::{OpenError, open_writer};
-use crate::index::{Budget, IndexError, WriterState, catch_up, files};
+use crate::index::{Budget, IndexError, WriterState, catch_up};
 use crate::jsonl::file::JsonlFile;
 use crate::jsonl::line::read_row;
 use crate::store::layout::{Form, Layout};
@@ -40,31 +38,26 @@ pub enum RepairError {
     /// A folder cannot be listed.
     #[error("{0}")]
     List(#[from] VerifyError),
-    /// The new index cannot be made.
+    /// The index cannot be opened.
     #[error("{0}")]
     Open(#[from] OpenError),
     /// The index cannot be written.
     #[error("{0}")]
     Index(#[from] IndexError),
-    /// The new index cannot be finished.
-    #[error("{0}")]
-    Finish(#[from] FinishError),
-    /// The new index cannot be put in place.
-    #[error("cannot put the new index in place: {0}")]
-    Install(io::Error),
     /// It was called off.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
 }
 
-/// Mends what the report tells, and says what was done. Only for who holds the data dir's lock: nobody else may write.
+/// Mends the files that the report tells of, and says what was done and what the index needs now. Only for who holds the
+/// data dir's lock: nobody else may write.
 ///
-/// Files first, then the index from them. Nothing is deleted but what is being made of something else that is still
+/// Nothing is deleted but what is being made of something else that is still
 /// there, and empty folders. Done again, it finds nothing to do.
 ///
 /// # Errors
 /// See [`RepairError`]. A file that cannot be mended is told among the repairs.
-pub fn repair(layout: &Layout, report: &Report, work: &Work) -> Result<Vec<Repair>, RepairError> {
+pub fn repair_files(layout: &Layout, report: &Report, work: &Work) -> Result<(Vec<Repair>, IndexRepair), RepairError> {
     work.begin("repairing files", 0);
     let mut done = Done { layout, repairs: Vec::new() };
     tidy(layout, &mut done)?;
@@ -90,30 +83,65 @@ pub fn repair(layout: &Layout, report: &Report, work: &Work) -> Result<Vec<Repai
         });
         done.note(kind, segment, rewritten);
     }
-    let moved_lines =
-        done.repairs.iter().any(|it| it.error.is_none() && matches!(it.kind, Kind::BadLine | Kind::RepeatedId));
-    const ANEW: [Kind; 6] = [
-        Kind::IndexMissing,
-        Kind::IndexUnusable,
-        Kind::RowWithoutLine,
-        Kind::LineWithoutRow,
-        Kind::RowDiffers,
-        Kind::SessionSums,
-    ];
-    let why = ANEW.into_iter().find(|kind| report.count(*kind) > 0).or(moved_lines.then_some(Kind::RowWithoutLine));
-    let index = layout.index();
-    let name = tree::relative(layout, &index);
-    if let Some(kind) = why {
-        let rows = rebuild(layout, report.count(Kind::IndexUnusable) > 0, work)?;
-        done.note(kind, name, Ok(Some(format!("made it anew from the files: {rows} rows"))));
-    } else if let Some(kind) = [Kind::NotIndexed, Kind::RowsWithoutFile].into_iter().find(|it| report.count(*it) > 0) {
-        let mut connection = open_writer(&index)?;
-        work.begin("indexing", 0);
-        let caught = catch_up(&mut connection, &mut WriterState::new(), layout, read_row, Budget::WHOLE)?;
-        let told = format!("indexed {} lines, removed {} rows whose file is gone", caught.inserted, caught.removed);
-        done.note(kind, name, Ok(Some(told)));
+    let moved_lines = |it: &Repair| it.error.is_none() && matches!(it.kind, Kind::BadLine | Kind::RepeatedId);
+    let moved = done.repairs.iter().find(|it| moved_lines(it)).map(|it| it.kind);
+    let first_of = |kinds: &[Kind]| kinds.iter().copied().find(|kind| report.count(*kind) > 0);
+    let index = match first_of(ANEW).or(moved) {
+        Some(kind) => IndexRepair::Anew { kind, is_unusable: report.count(Kind::IndexUnusable) > 0 },
+        None => first_of(BEHIND).map_or(IndexRepair::None, |kind| IndexRepair::CatchUp { kind }),
+    };
+    Ok((done.repairs, index))
+}
+
+/// Findings after which only a new index is surely right.
+const ANEW: &[Kind] = &[
+    Kind::IndexMissing,
+    Kind::IndexUnusable,
+    Kind::RowWithoutLine,
+    Kind::LineWithoutRow,
+    Kind::RowDiffers,
+    Kind::SessionSums,
+];
+
+/// Findings that a recorder mends when it starts.
+const BEHIND: &[Kind] = &[Kind::NotIndexed, Kind::RowsWithoutFile];
+
+/// What the index needs once the files are mended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexRepair {
+    /// Nothing.
+    None,
+    /// To be caught up: [`repair_index`].
+    CatchUp {
+        /// Because of this.
+        kind: Kind,
+    },
+    /// To be made anew from all the files.
+    Anew {
+        /// Because of this.
+        kind: Kind,
+        /// What is there cannot be read, and is to be set aside.
+        is_unusable: bool,
+    },
+}
+
+/// Indexes what is not indexed, and removes rows whose file is gone.
+///
+/// # Errors
+/// The index cannot be written.
+pub fn repair_index(layout: &Layout, kind: Kind, work: &Work) -> Result<Repair, RepairError> {
+    let mut connection = open_writer(&layout.index())?;
+    work.begin("indexing", 0);
+    let caught = catch_up(&mut connection, &mut WriterState::new(), layout, read_row, Budget::WHOLE)?;
+    let what = format!("indexed {} lines, removed {} rows whose file is gone", caught.inserted, caught.removed);
+    Ok(Repair::of_index(layout, kind, what))
+}
+
+impl Repair {
+    /// Something done to the index.
+    pub fn of_index(layout: &Layout, kind: Kind, what: String) -> Repair {
+        Repair { kind, path: tree::relative(layout, &layout.index()), what, error: None }
     }
-    Ok(done.repairs)
 }
 
 /// What was done so far.
@@ -222,35 +250,4 @@ fn is_beginning_of(part: impl Read, whole: impl Read) -> io::Result<bool> {
             _ => return Ok(false),
         }
     }
-}
-
-/// Makes the index anew; one that cannot be read is set aside first. Says how many rows it has.
-fn rebuild(layout: &Layout, is_unusable: bool, work: &Work) -> Result<u64, RepairError> {
-    let plan = Plan::of(layout).map_err(IndexError::List)?;
-    work.begin("making the index anew", plan.bytes());
-    let mut loader = Loader::create(&layout.new_index())?;
-    for piece in plan.pieces() {
-        work.check()?;
-        let mut failure = None;
-        parse(layout, &piece, read_row, |parsed| {
-            work.advance(parsed.bytes());
-            match loader.load(parsed) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
-        });
-        if let Some(error) = failure {
-            return Err(IndexError::from(error).into());
-        }
-    }
-    let report = loader.finish(|_| {})?;
-    let now = UnixMillis::now();
-    if is_unusable && layout.index().exists() {
-        files::set_aside(&layout.index(), now).map_err(RepairError::Install)?;
-    }
-    files::install(&layout.new_index(), &layout.index(), now).map_err(RepairError::Install)?;
-    Ok(report.rows)
 }

@@ -90,6 +90,8 @@ kinds! {
     KeptAside, "kept_aside", Note, "delete it when it is not needed";
     /// An index that was set aside.
     IndexSetAside, "index_set_aside", Note, "delete it when it is not needed";
+    /// An index that does not hold older traces yet.
+    IndexInterim, "index_interim", Note, "the running recorder makes it anew; verify again when it has";
     /// A capture that was not finished.
     SpoolLeft, "spool_left", Note, "the next recorder makes a trace of it";
     /// A segment whose deletion was begun.
