@@ -49,6 +49,7 @@ pub mod store;
 pub mod index;
 
 pub mod export;
+pub mod verify;
 
 pub mod plugin;
 

@@ -8,6 +8,7 @@ mod progress;
 mod rebuild;
 mod serve;
 mod validate;
+mod verify;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -47,6 +48,10 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(config) => package::run(asked, &config),
             // Every error of it is a 1, as its users know it.
             Err(_) => ExitCode::FAILURE,
+        },
+        Command::Verify(asked) => match load(args.config.as_deref()) {
+            Ok(config) => verify::run(asked, &config),
+            Err(exit) => exit,
         },
     }
 }
