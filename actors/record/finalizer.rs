@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api_log::counters::{Counters, DropCause};
-use api_log::ids::BucketId;
+use api_log::ids::SegmentId;
 use api_log::media;
 use api_log::plugin::path_patterns::PathPatterns;
 use api_log::store::layout::Layout;
+use api_log::store::lease::Leases;
 use api_log::trace::{FinalizeSettings, Finished};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
@@ -22,6 +23,7 @@ use super::intake::Intake;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
 use crate::kit::{Budget, Slot};
+use crate::retention::Gauge;
 
 /// How often an append that the disk refused is tried before the trace is given up and counted.
 const APPEND_TRIES: u32 = 8;
@@ -54,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// The data dir.
     pub(crate) layout: Layout,
+    /// Attachments are written under them.
+    pub(crate) leases: Leases,
+    /// Told of what they take.
+    pub(crate) gauge: Gauge,
     /// From which duration a trace is told of in the log.
     pub(crate) slow_trace: Option<Duration>,
 }
@@ -120,8 +126,8 @@ impl Args {
         if let Some(finished) = self.finalize() {
             let _room = shared.lines.take(finished.line.len() as u64).await;
             drop(parsing);
-            if let Some(bucket) = self.append(&finished).await {
-                self.write_media(&finished, bucket);
+            if let Some(segment) = self.append(&finished).await {
+                self.write_media(&finished, segment);
             }
         } else if trace.give_up() {
             shared.counters.ledger.count_filtered();
@@ -162,14 +168,14 @@ impl Args {
 
     /// Sees the line into its file. A writer that crashed, or is not there yet, is asked again for as long as
     /// it takes; a disk that refuses is not. `None` if there will be no line.
-    async fn append(&self, finished: &Arc<Finished>) -> Option<BucketId> {
+    async fn append(&self, finished: &Arc<Finished>) -> Option<SegmentId> {
         let Args { trace, shared } = self;
         let mut pause = FIRST_PAUSE;
         let mut refused = 0;
         loop {
             // Also by an append that a predecessor had asked for.
-            if let Some(bucket) = trace.written_in() {
-                return Some(bucket);
+            if let Some(segment) = trace.written_in() {
+                return Some(segment);
             }
             if trace.is_given_up() {
                 return None;
@@ -192,18 +198,24 @@ impl Args {
         }
     }
 
-    /// Attachments come after the line is safe, and never harm it.
-    fn write_media(&self, finished: &Finished, bucket: BucketId) {
+    /// Attachments come after the line is safe, and never harm it. If the line has been deleted already, or is just
+    /// being deleted, they are not wanted any more.
+    fn write_media(&self, finished: &Finished, segment: SegmentId) {
         if finished.attachments.is_empty() {
             return;
         }
+        let Ok(_lease) = self.shared.leases.shared(segment) else { return };
+        if !self.shared.layout.has(segment) {
+            return;
+        }
         let id = finished.row.id;
-        let folder = self.shared.layout.media(bucket, id);
+        let folder = self.shared.layout.media(segment.bucket, id);
         let written = media::write(&folder, &finished.attachments);
         for error in written.failures {
             tracing::warn!(trace = %id, %error, "an attachment is only in the line");
         }
         self.shared.counters.total_media_files.add(u64::from(written.count));
+        self.shared.gauge.wrote(written.bytes);
         // The row said what was meant to be there, and one read back from the line counted what was there then.
         self.shared.index.correct_media_count(id, written.count);
     }

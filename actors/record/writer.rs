@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use super::held::HeldTrace;
 use super::index::Door;
 use super::writers;
+use crate::retention::Gauge;
 
 /// How long lines gather while there are many.
 const GATHER: Duration = Duration::from_millis(5);
@@ -54,6 +55,7 @@ pub(crate) struct AppendFailed;
 /// What all writers share.
 pub(crate) struct Shared {
     pub(crate) index: Door,
+    pub(crate) gauge: Gauge,
     pub(crate) counters: Arc<Counters>,
     pub(crate) fsync: Fsync,
     pub(crate) fsync_interval: Duration,
@@ -248,11 +250,12 @@ impl Batch {
         }
         match outcome {
             Ok(places) => {
+                shared.gauge.wrote(places.iter().map(|it| u64::from(it.bytes) + 1).sum());
                 let stand = std::mem::take(&mut self.0);
                 // The outcome of all of them first: whatever fails from here on, none is written again.
-                for waiting in &stand {
+                for (waiting, place) in stand.iter().zip(&places) {
                     shared.counters.ledger.count_recorded();
-                    waiting.trace.written(file.bucket());
+                    waiting.trace.written(place.segment);
                 }
                 #[cfg(test)]
                 crate::faults::strike("writer.appended");
@@ -270,6 +273,7 @@ impl Batch {
                 }
                 tracing::warn!(bucket = %file.bucket(), %error, "lines could not be appended");
                 shared.counters.recording.append_errors.increment();
+                shared.gauge.look();
                 for waiting in std::mem::take(&mut self.0) {
                     waiting.trace.unclaim();
                     let _ = waiting.reply.send(Err(AppendFailed));

@@ -7,6 +7,7 @@ mod disk;
 mod ending;
 mod killed;
 mod memory;
+mod retention;
 mod rig;
 mod segments;
 mod traffic;

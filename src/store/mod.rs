@@ -10,6 +10,7 @@ pub mod lock;
 pub mod open_segments;
 pub mod overrides;
 pub mod retention;
+pub mod retention_change;
 pub mod token;
 
 #[cfg(test)]

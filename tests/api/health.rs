@@ -86,5 +86,7 @@ fn health_counts_what_was_recorded() {
         assert_eq!(counters["timings"][name]["count"], 4, "{name}");
     }
     assert!(counters["timings"]["sqlite_ms"]["count"].as_u64().unwrap() >= 1);
-    assert_eq!(health["degraded"], Value::Array(Vec::new()));
+    // How full the disk of this machine is, no test can know.
+    let degraded = health["degraded"].as_array().unwrap().iter().filter(|it| it["condition"] != "disk_filling");
+    assert_eq!(degraded.collect::<Vec<_>>(), Vec::<&Value>::new());
 }
