@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Mutex as Turn, MutexGuard};
 
 static ARMED: Mutex<Option<HashMap<&'static str, u32>>> = Mutex::new(None);
@@ -23,12 +23,14 @@ pub(crate) async fn alone() -> Alone {
 impl Drop for Alone {
     fn drop(&mut self) {
         *ARMED.lock() = None;
+        CHANGED.notify_all();
     }
 }
 
 /// The next `times` passes of this point fail.
 pub(crate) fn arm(point: &'static str, times: u32) {
     ARMED.lock().get_or_insert_default().insert(point, times);
+    CHANGED.notify_all();
 }
 
 /// How many failures of this point are still to come.
@@ -51,3 +53,31 @@ pub(crate) fn strike(point: &'static str) {
         panic!("the fault {point} was asked for");
     }
 }
+
+/// What the disk says to a write, if it was told to refuse: full at `disk.full` (of lines with bodies only at
+/// `disk.full.bodies`), failing at `disk.failing`. Each write that is refused is one pass.
+pub(crate) fn refuse(has_bodies: bool) -> Option<std::io::Error> {
+    if has_bodies && is_due("disk.full.bodies") {
+        return Some(std::io::Error::from_raw_os_error(libc::ENOSPC));
+    }
+    let due = REFUSALS.iter().find(|(point, _)| is_due(point));
+    due.map(|(_, number)| std::io::Error::from_raw_os_error(*number))
+}
+
+/// The same without a pass.
+pub(crate) fn refusal() -> Option<std::io::Error> {
+    let due = REFUSALS.iter().find(|(point, _)| left(point) > 0);
+    due.map(|(_, number)| std::io::Error::from_raw_os_error(*number))
+}
+
+const REFUSALS: [(&str, i32); 2] = [("disk.full", libc::ENOSPC), ("disk.failing", libc::EIO)];
+
+/// Waits at a point for as long as it is armed, as on a disk that stalls.
+pub(crate) fn stall(point: &'static str) {
+    let mut armed = ARMED.lock();
+    while armed.as_ref().and_then(|it| it.get(point)).is_some_and(|left| *left > 0) {
+        CHANGED.wait(&mut armed);
+    }
+}
+
+static CHANGED: Condvar = Condvar::new();

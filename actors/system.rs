@@ -26,10 +26,11 @@ use crate::kit::{
 use crate::overridden::Overridden;
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
+use crate::record::disk::Disk;
 use crate::record::finalizer::Shared;
 use crate::record::{
-    Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
-    sockets as upgraded, spool, writers,
+    DayBytes, Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk, finalizers,
+    index, sockets as upgraded, spool, writers,
 };
 use crate::retention::{Gauge, Live, sweeper};
 use crate::{runtimes, sockets};
@@ -126,6 +127,7 @@ pub(crate) struct System {
 #[derive(Clone, Default)]
 pub(crate) struct Slots {
     pub(crate) index: Slot<index::Msg>,
+    pub(crate) disk: Slot<disk::Msg>,
     pub(crate) writers: Slot<writers::Msg>,
     pub(crate) sweeper: Slot<sweeper::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
@@ -170,6 +172,12 @@ impl System {
         let leases = Leases::new();
         let gauge = Gauge::new(slots.sweeper.clone());
         let live = Arc::new(Live::new((&config.retention).into(), &overridden.retention, gauge.clone()));
+        let conditions = (registry.condition("disk_full"), registry.condition("disk_error"));
+        let disk = Arc::new(Disk::new(layout.clone(), config.storage.min_free_bytes, conditions, {
+            // Whoever makes room looks at once.
+            let gauge = gauge.clone();
+            move || gauge.look()
+        }));
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
@@ -183,6 +191,12 @@ impl System {
             settings,
             saves_media: AtomicBool::new(overridden.saves_attachments.unwrap_or(config.media.save_attachments)),
             path_filter: config.plugins.path_filter.clone(),
+            disk: disk.clone(),
+            day_bytes: Arc::new(DayBytes::new(layout.clone(), config.capture.per_key_daily_bytes)),
+            is_memory_tight: {
+                let memory = memory.clone();
+                Box::new(move || memory.is_tight())
+            },
             parsing: Semaphore::new(runtimes::recording_threads()),
             lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
@@ -348,6 +362,10 @@ impl Parts {
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
         };
         let segments = OpenSegments::default();
+        let disk = {
+            let args = disk::Args { disk: shared.disk.clone(), health: registry.child("disk") };
+            Child::actor("disk", &slots.disk, move || (disk::DiskWatch, args.clone()))
+        };
         let writers = {
             let args = writers::Args {
                 layout: layout.clone(),
@@ -358,6 +376,8 @@ impl Parts {
                     index: door.clone(),
                     gauge: live.gauge.clone(),
                     counters: counters.clone(),
+                    disk: shared.disk.clone(),
+                    day_bytes: shared.day_bytes.clone(),
                     fsync: storage.fsync,
                     fsync_interval: storage.fsync_interval,
                     syncing: Semaphore::new(MOST_SYNCING),
@@ -437,6 +457,7 @@ impl Parts {
             registry,
             children: vec![
                 index.on(recording.clone()).with_grace(DRAIN_GRACE),
+                disk.on(recording.clone()),
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 sweeper.on(recording.clone()),
                 spool.on(recording.clone()),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use api_log::counters::InFlight;
 use api_log::exchange::{End, Exchange};
 use api_log::headers::Headers;
-use api_log::ids::{TraceId, UnixMillis};
+use api_log::ids::{KeyHash, TraceId, UnixMillis};
 use api_log::recording::{Mark, Recording};
 use parking_lot::Mutex;
 
@@ -253,6 +253,12 @@ pub(crate) struct Captured {
 }
 
 impl Captured {
+    /// Whose it is. Reads the head only.
+    pub(crate) fn key(&self) -> KeyHash {
+        let headers = Headers::parse(&self.request_head).unwrap_or_default();
+        api_log::client::key_hash(&headers, &request_line(&self.request_head).1)
+    }
+
     /// The exchange as the library knows it. Spooled bytes are read back here (blocking).
     pub(crate) fn exchange(&self) -> Exchange {
         let (method, target) = request_line(&self.request_head);

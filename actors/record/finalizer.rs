@@ -13,10 +13,13 @@ use api_log::media;
 use api_log::plugin::path_patterns::PathPatterns;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
-use api_log::trace::{FinalizeSettings, Finished};
+use api_log::store::pressure::{DiskTrouble, Verdict};
+use api_log::trace::{BodiesDropped, FinalizeSettings, Finished, Row};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
 
+use super::day_bytes::DayBytes;
+use super::disk::Disk;
 use super::held::{Held, HeldTrace};
 use super::index::Door;
 use super::intake::Intake;
@@ -25,7 +28,8 @@ use super::writers;
 use crate::kit::{Budget, Slot};
 use crate::retention::Gauge;
 
-/// How often an append that the disk refused is tried before the trace is given up and counted.
+/// How often an append is tried that is refused for another reason than the disk's trouble, before the trace is given up
+/// and counted.
 const APPEND_TRIES: u32 = 8;
 /// First pause between tries; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -52,6 +56,12 @@ pub(crate) struct Shared {
     pub(crate) parsing: Semaphore,
     /// What finished lines may take until they stand in their files.
     pub(crate) lines: Budget,
+    /// Which step recording has come down to.
+    pub(crate) disk: Arc<Disk>,
+    /// What each key has left today.
+    pub(crate) day_bytes: Arc<DayBytes>,
+    /// Whether captures have taken so much memory that no trace may wait for the disk.
+    pub(crate) is_memory_tight: Box<dyn Fn() -> bool + Send + Sync>,
     /// The process's counters.
     pub(crate) counters: Arc<Counters>,
     /// The data dir.
@@ -84,6 +94,16 @@ impl Shared {
         }
         dropped
     }
+}
+
+/// What became of a line.
+enum Fate {
+    /// It stands in this bucket.
+    Stands(SegmentId),
+    /// There will be none; that is counted.
+    GivenUp,
+    /// The disk does not take it with its bodies.
+    TooLarge(DiskTrouble),
 }
 
 pub(crate) struct Finalizer;
@@ -123,24 +143,52 @@ impl Args {
         // Who parses goes on to its line's room before the next may parse: lines that wait for the disk are
         // bounded by their bytes, however far a body was decoded. An error cannot be: nobody closes it.
         let parsing = shared.parsing.acquire().await;
-        if let Some(finished) = self.finalize() {
-            let _room = shared.lines.take(finished.line.len() as u64).await;
+        shared.counters.timings.drain_ms.observe(trace.content.handed_over().elapsed());
+        let mut bodies_dropped = self.without_bodies().await;
+        if let Some(mut finished) = self.finalize(bodies_dropped) {
+            self.tell_if_slow(&finished.row);
+            let mut room = shared.lines.take(finished.line.len() as u64).await;
             drop(parsing);
-            if let Some(segment) = self.append(&finished).await {
-                self.write_media(&finished, segment);
+            loop {
+                match self.append(&finished).await {
+                    Fate::Stands(segment) => self.write_media(&finished, segment),
+                    Fate::GivenUp => {}
+                    Fate::TooLarge(trouble) => {
+                        bodies_dropped = Some(trouble.into());
+                        let Some(without) = self.finalize(bodies_dropped) else { break };
+                        finished = without;
+                        // First out, then in: the rest of the line's room is others'.
+                        drop(room);
+                        room = shared.lines.take(finished.line.len() as u64).await;
+                        continue;
+                    }
+                }
+                break;
             }
+            drop(room);
         } else if trace.give_up() {
             shared.counters.ledger.count_filtered();
         }
         shared.held.release(id);
     }
 
+    /// Why this trace is to be recorded without its bodies, if it is.
+    async fn without_bodies(&self) -> Option<BodiesDropped> {
+        let Args { trace, shared } = self;
+        if let Some(trouble) = shared.disk.leaves_out_bodies() {
+            return Some(trouble.into());
+        }
+        // What reads the head may be what failed the last time.
+        let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
+        let is_over = is_first_try && shared.day_bytes.is_over(|| trace.content.key()).await;
+        is_over.then_some(BodiesDropped::OverBudget)
+    }
+
     /// The line and its row; `None` if a filter wants the trace gone.
-    fn finalize(&self) -> Option<Arc<Finished>> {
+    fn finalize(&self, bodies_dropped: Option<BodiesDropped>) -> Option<Arc<Finished>> {
         let Args { trace, shared } = self;
         let began = std::time::Instant::now();
         let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
-        shared.counters.timings.drain_ms.observe(began.saturating_duration_since(trace.content.handed_over()));
         let saves_media = shared.saves_media.load(Ordering::Relaxed);
         let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
         let is_filtered = |path: &str| {
@@ -151,43 +199,65 @@ impl Args {
             }
             is_filtered
         };
-        let mut finished = trace.content.finalize(is_first_try.then_some(settings), is_filtered)?;
-        if !is_first_try {
+        let mut finished = match bodies_dropped {
+            Some(why) => trace.content.finalize_without_bodies(settings, why, is_filtered)?,
+            None => trace.content.finalize(is_first_try.then_some(settings), is_filtered)?,
+        };
+        if !is_first_try && bodies_dropped.is_none() {
             shared.counters.recording.finalized_raw.increment();
         }
         Arc::make_mut(&mut finished.row).media_count = finished.attachments.len() as u32;
         shared.counters.timings.parse_ms.observe(began.elapsed());
-        let row = &finished.row;
+        Some(Arc::new(finished))
+    }
+
+    fn tell_if_slow(&self, row: &Row) {
+        let Args { shared, .. } = self;
         let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);
         if shared.slow_trace.is_some_and(|threshold| duration >= threshold) {
             shared.counters.slow_traces.increment();
             tracing::warn!(trace = %row.id, path = row.path, status = row.status, ?duration, "slow trace");
         }
-        Some(Arc::new(finished))
     }
 
     /// Sees the line into its file. A writer that crashed, or is not there yet, is asked again for as long as
-    /// it takes; a disk that refuses is not. `None` if there will be no line.
-    async fn append(&self, finished: &Arc<Finished>) -> Option<SegmentId> {
+    /// it takes; a disk that refuses is as long as it is expected back, and there is memory to wait in.
+    async fn append(&self, finished: &Arc<Finished>) -> Fate {
         let Args { trace, shared } = self;
         let mut pause = FIRST_PAUSE;
         let mut refused = 0;
         loop {
             // Also by an append that a predecessor had asked for.
             if let Some(segment) = trace.written_in() {
-                return Some(segment);
+                return Fate::Stands(segment);
             }
             if trace.is_given_up() {
-                return None;
+                return Fate::GivenUp;
             }
-            let (trace_again, finished) = (trace.clone(), finished.clone());
-            match shared.writers.ask(|reply| writers::Msg::Append { trace: trace_again, finished, reply }).await {
+            let (trace_again, finished_again) = (trace.clone(), finished.clone());
+            let asked = |reply| writers::Msg::Append { trace: trace_again, finished: finished_again, reply };
+            match shared.writers.ask(asked).await {
                 Ok(Ok(Appended)) => continue,
-                Ok(Err(AppendFailed)) => {
+                Ok(Err(AppendFailed(Some(trouble)))) => {
+                    let has_bodies = finished.bodies_dropped.is_none();
+                    match shared.disk.verdict(has_bodies, self.may_wait()) {
+                        Verdict::Wait => {}
+                        Verdict::DropBodies => return Fate::TooLarge(trouble),
+                        Verdict::DropLine if trace.give_up() => {
+                            shared.counters.ledger.count_dropped(match trouble {
+                                DiskTrouble::Full => DropCause::DiskFull,
+                                DiskTrouble::Failing => DropCause::JsonlFail,
+                            });
+                            return Fate::GivenUp;
+                        }
+                        Verdict::DropLine => {}
+                    }
+                }
+                Ok(Err(AppendFailed(None))) => {
                     refused += 1;
                     if refused >= APPEND_TRIES && trace.give_up() {
                         shared.counters.ledger.count_dropped(DropCause::JsonlFail);
-                        return None;
+                        return Fate::GivenUp;
                     }
                 }
                 // Nobody there, or it crashed with the line in its mailbox, or another try has the claim.
@@ -196,6 +266,14 @@ impl Args {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Whether there is memory for traces to wait in: half of what lines may take, and of what captures may.
+    fn may_wait(&self) -> bool {
+        let lines = self.shared.lines.report();
+        lines.used_bytes <= lines.max_bytes / 2
+            && lines.used_count <= lines.max_count / 2
+            && !(self.shared.is_memory_tight)()
     }
 
     /// Attachments come after the line is safe, and never harm it. If the line has been deleted already, or is just
@@ -212,7 +290,11 @@ impl Args {
         let folder = self.shared.layout.media(segment.bucket, id);
         let written = media::write(&folder, &finished.attachments);
         for error in written.failures {
-            tracing::warn!(trace = %id, %error, "an attachment is only in the line");
+            // What the disk as a whole does is told once, not for each trace.
+            match self.shared.disk.refused(&error.source) {
+                Some(_) => tracing::debug!(trace = %id, %error, "an attachment is only in the line"),
+                None => tracing::warn!(trace = %id, %error, "an attachment is only in the line"),
+            }
         }
         self.shared.counters.total_media_files.add(u64::from(written.count));
         self.shared.gauge.wrote(written.bytes);

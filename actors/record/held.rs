@@ -8,10 +8,14 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use api_log::client;
 use api_log::counters::InFlight;
-use api_log::ids::{SegmentId, TraceId};
+use api_log::ids::{KeyHash, SegmentId, TraceId};
 use api_log::socket::SocketTrace;
-use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw, finalize_raw};
+use api_log::trace::{
+    BodiesDropped, FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw,
+    finalize_piece_without_bodies, finalize_raw, finalize_without_bodies,
+};
 use parking_lot::Mutex;
 
 use super::captured::{Captured, Share};
@@ -75,6 +79,38 @@ impl Content {
                     return None;
                 }
                 Some(settings.map_or_else(|| finalize_piece_raw(trace), |settings| finalize_piece(trace, settings)))
+            }
+        }
+    }
+}
+
+impl Content {
+    /// Whose it is.
+    pub(crate) fn key(&self) -> KeyHash {
+        match self {
+            Content::Exchange(captured) => captured.key(),
+            Content::Piece(piece) => {
+                let exchange = piece.trace.exchange();
+                client::key_hash(&exchange.request_headers, &exchange.target)
+            }
+        }
+    }
+
+    /// As [`Content::finalize`], without the bodies.
+    pub(crate) fn finalize_without_bodies(
+        &self,
+        settings: &FinalizeSettings,
+        why: BodiesDropped,
+        filtered: impl FnOnce(&str) -> bool,
+    ) -> Option<Finished> {
+        let is_filtered = |target: &str| filtered(target.split('?').next().unwrap_or_default());
+        match self {
+            Content::Exchange(captured) => {
+                let exchange = captured.exchange();
+                (!is_filtered(&exchange.target)).then(|| finalize_without_bodies(exchange, settings, why))
+            }
+            Content::Piece(CapturedPiece { trace, .. }) => {
+                (!is_filtered(&trace.handshake.target)).then(|| finalize_piece_without_bodies(trace, settings, why))
             }
         }
     }

@@ -5,11 +5,15 @@
 //! row to the [`index`], which reads back from the files whatever it missed and heals itself ([`index_healing`],
 //! [`rebuild`]). [`spool`] takes large captures
 //! out of memory meanwhile.
+//! What the [`disk`] refuses waits, loses its bodies, or is dropped, in this order; so does a key that leaves more than
+//! its share ([`day_bytes`]) lose its bodies.
 //!
 //! An upgraded connection is an [`open_socket`] with a queue of its own; its [`socket`] actor (under [`sockets`])
 //! reads it ([`socket_reading`]) and hands each piece over as a trace like any other.
 
 mod captured;
+mod day_bytes;
+pub(crate) mod disk;
 pub(crate) mod finalizer;
 pub(crate) mod finalizers;
 mod held;
@@ -31,6 +35,7 @@ pub(crate) mod writers;
 mod tests;
 
 pub(crate) use captured::{Block, Captured, CapturedBody, Memory, Share, SpoolFile};
+pub(crate) use day_bytes::DayBytes;
 pub(crate) use held::{Content, Held};
 pub(crate) use intake::{Intake, Queue, SpillOrder};
 pub(crate) use open_socket::{Batch, Ended as SocketEnded, News, OpenSocket, OpenSockets};

@@ -112,7 +112,7 @@ impl State {
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(%bucket, %error, "cannot start a writer");
-                    let _ = reply.send(Err(AppendFailed));
+                    let _ = reply.send(Err(AppendFailed(None)));
                     return;
                 }
             },

@@ -5,6 +5,7 @@
 
 mod disk;
 mod ending;
+mod index;
 mod killed;
 mod memory;
 mod retention;

@@ -168,6 +168,10 @@ impl Rig {
         let numbers: BTreeSet<&str> = lines.iter().map(number_of).collect();
         assert_eq!(numbers.len(), lines.len(), "an exchange stands twice in the files");
         for line in &lines {
+            if !line["bodies_dropped"].is_null() {
+                assert!(line["resp"]["sha256"].is_null() && line["resp"]["body"].is_null(), "{line}");
+                continue;
+            }
             let number = number_of(line).parse().unwrap();
             if self.plain.iter().any(|it| it.contains(&number)) {
                 let whole = sha256(traffic::expected(number).as_bytes());
@@ -176,8 +180,42 @@ impl Rig {
         }
         if self.asked_before == 0 {
             assert_eq!(lines.len() as u64, seen.0.recorded);
+            let marked = lines.iter().filter(|line| !line["bodies_dropped"].is_null()).count() as u64;
+            assert_eq!(self.without_bodies(), marked, "each line without bodies is counted");
         }
         seen
+    }
+
+    /// How many traces were recorded without their bodies.
+    pub(super) fn without_bodies(&self) -> u64 {
+        let recording = self.counters.recording.snapshot();
+        recording.bodies_dropped_disk_full + recording.bodies_dropped_disk_error + recording.over_budget
+    }
+
+    /// Waits until health tells of this condition, with a reason that holds `reason`; or, without one, of none.
+    pub(super) async fn is_told(&self, condition: &str, reason: Option<&str>) {
+        let mut seen = Value::Null;
+        for _ in 0..DEADLINE.as_millis() / LOOK_EVERY.as_millis() {
+            seen = self.health().await["degraded"].clone();
+            let raised = seen.as_array().unwrap().iter().find(|it| it["condition"] == condition);
+            let said = raised.map(|it| it["reason"].as_str().unwrap());
+            match (said, reason) {
+                (None, None) => return,
+                (Some(said), Some(wanted)) if said.contains(wanted) => return,
+                _ => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+        panic!("{condition} should be told with {reason:?}: {seen}");
+    }
+
+    /// Waits until nothing is under way, whatever became of it.
+    pub(super) async fn is_quiet(&self) {
+        let asked = self.asked - self.asked_before;
+        until("every exchange to have its outcome", || {
+            let seen = self.counters.ledger.snapshot();
+            if seen.accepted == asked && seen.in_flight == 0 { Ok(()) } else { Err(format!("{asked} asked, {seen:?}")) }
+        })
+        .await;
     }
 
     /// Waits until the index has a row for each line.
@@ -210,6 +248,14 @@ impl Rig {
     /// The ids in the index.
     pub(super) fn rows(&self) -> Result<BTreeSet<String>, String> {
         read_ids(&self.layout.index())
+    }
+
+    /// Asks for a new index.
+    pub(super) async fn rebuild_index(&self) {
+        let token = std::fs::read_to_string(self.layout.token()).unwrap();
+        let url = format!("http://{}/api/index/rebuild", self.api);
+        let answer = self.http.post(&url).bearer_auth(token.trim()).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
     }
 
     /// `GET /healthz`, asked again while nobody answers.

@@ -64,6 +64,9 @@ configuration! {
         /// How long a file of lines may become before the next one is begun. Full ones can be sealed and deleted while
         /// the day goes on.
         segment_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
+        /// How much room on the disk is left to others: with less, bodies are not recorded until there is a quarter more,
+        /// and lines say so; 0 = only when the disk refuses.
+        min_free_bytes: u64 as Size<u64> = "64MiB", ANY.range(0, TIB);
         /// When lines are forced to the disk; they survive the end of the process in any case. What a loss of power
         /// costs: never = what the system had not written by itself; interval = those of the last `fsync_interval`;
         /// always = none that counts as recorded, but each waits for the disk.
@@ -79,6 +82,9 @@ configuration! {
         memory_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
         /// How much of that one direction of one exchange may take before it moves to a temporary file.
         spill_bytes: u64 as Size<u64> = "1MiB", ANY.range(4 << 10, GIB);
+        /// How many bytes of lines one key may leave on one UTC day; beyond, its traces are recorded without their bodies,
+        /// and say so; 0 = no limit.
+        per_key_daily_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
     }
     /// How long things may take.
     timeouts: Timeouts {

@@ -72,7 +72,7 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Exchanges discarded because the writer's queue was full.
             pub drop_writer_full: u64,
-            /// Exchanges discarded because the file could not be written.
+            /// Exchanges discarded because the file could not be written, a full disk included.
             pub drop_jsonl_fail: u64,
             /// How long the steps took.
             pub timings: TimingsSnapshot,
@@ -84,7 +84,8 @@ macro_rules! counters {
                 CountersSnapshot {
                     $($name: self.$name.get(),)*
                     drop_writer_full: self.ledger.dropped(DropCause::WriterFull),
-                    drop_jsonl_fail: self.ledger.dropped(DropCause::JsonlFail),
+                    drop_jsonl_fail: self.ledger.dropped(DropCause::JsonlFail)
+                        + self.ledger.dropped(DropCause::DiskFull),
                     timings: self.timings.snapshot(),
                 }
             }
@@ -174,6 +175,12 @@ pub struct Recording {
     pub append_errors: Count,
     /// Times that lines could not be forced to the disk; their segment took nothing more.
     pub sync_errors: Count,
+    /// Traces recorded without their bodies because the disk was full.
+    pub bodies_dropped_disk_full: Count,
+    /// Traces recorded without their bodies because the disk failed.
+    pub bodies_dropped_disk_error: Count,
+    /// Traces recorded without their bodies because their key had used up its share of the day.
+    pub over_budget: Count,
     /// Bytes of sockets that were not copied because the memory of all captures was used up.
     pub socket_bytes_missed: Count,
     /// Readers of sockets that failed; what they had read was recorded as cut.
@@ -191,6 +198,9 @@ pub struct RecordingSnapshot {
     pub torn_lines: u64,
     pub append_errors: u64,
     pub sync_errors: u64,
+    pub bodies_dropped_disk_full: u64,
+    pub bodies_dropped_disk_error: u64,
+    pub over_budget: u64,
     pub socket_bytes_missed: u64,
     pub socket_readers_failed: u64,
 }
@@ -206,6 +216,9 @@ impl Recording {
             torn_lines: self.torn_lines.get(),
             append_errors: self.append_errors.get(),
             sync_errors: self.sync_errors.get(),
+            bodies_dropped_disk_full: self.bodies_dropped_disk_full.get(),
+            bodies_dropped_disk_error: self.bodies_dropped_disk_error.get(),
+            over_budget: self.over_budget.get(),
             socket_bytes_missed: self.socket_bytes_missed.get(),
             socket_readers_failed: self.socket_readers_failed.get(),
         }

@@ -216,3 +216,25 @@ impl Memory {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_segments_of_a_key_wait_for_earlier_ones_by_number() {
+        let segment = |text: &str| text.parse::<SegmentId>().unwrap();
+        let mut state = WriterState::new();
+        state.mark_behind(segment("2026-05-27/01010101.2.jsonl"));
+        for (text, waits) in [
+            ("2026-05-27/01010101.jsonl", false),
+            ("2026-05-27/01010101.1.jsonl", false),
+            ("2026-05-27/01010101.2.jsonl", true),
+            ("2026-05-27/01010101.10.jsonl", true),
+            ("2026-05-28/01010101.jsonl", true),
+            ("2026-05-27/02020202.10.jsonl", false),
+        ] {
+            assert_eq!(state.must_wait(segment(text)), waits, "{text}");
+        }
+    }
+}

@@ -169,7 +169,11 @@ impl<F: Appendable> JsonlFile<F> {
     pub fn sync(&mut self) -> io::Result<()> {
         // After a failed fsync the kernel forgets which pages were dirty: a second one would lie.
         let outcome = self.file.sync().and_then(|()| match &self.unsynced_folder {
-            Some(folder) => File::open(folder)?.sync_all(),
+            // The folder may be as new as the file: its own entry stands in the one above.
+            Some(folder) => [Some(folder.as_path()), folder.parent()]
+                .into_iter()
+                .flatten()
+                .try_for_each(|folder| File::open(folder)?.sync_all()),
             None => Ok(()),
         });
         match outcome {

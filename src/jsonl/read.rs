@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use flate2::read::MultiGzDecoder;
 
-use crate::ids::{Place, SegmentId, TraceId};
+use crate::ids::{BucketId, Place, SegmentId, TraceId};
 use crate::store::layout::{Form, Layout};
 
 /// A line that could not be had.
@@ -73,6 +73,25 @@ pub fn open_at(layout: &Layout, segment: SegmentId, offset: u64) -> io::Result<(
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok((reader, form))
+}
+
+/// How many bytes of lines a bucket's segments hold, uncompressed. Sealed ones are inflated to be counted.
+///
+/// # Errors
+/// A segment cannot be read. One that vanishes meanwhile counts nothing.
+pub fn bucket_bytes(layout: &Layout, bucket: BucketId) -> io::Result<u64> {
+    let mut total = 0;
+    for segment in layout.segments_of(bucket)? {
+        total += match open_at(layout, segment.id, 0) {
+            Ok((mut lines, form)) => match form {
+                Form::Plain => std::fs::metadata(layout.segment(segment.id, form))?.len(),
+                Form::Zstd | Form::Gzip => io::copy(&mut lines, &mut io::sink())?,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(total)
 }
 
 /// The line of a trace, without its newline.

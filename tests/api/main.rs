@@ -10,5 +10,6 @@ mod detail;
 mod health;
 mod lists;
 mod media;
+mod rebuild;
 mod retention;
 mod sessions;
