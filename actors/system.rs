@@ -13,7 +13,6 @@ use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::lock::{DataDirLock, Holder, LockError};
 use api_log::store::open_segments::OpenSegments;
-use api_log::store::overrides::Overrides;
 use api_log::store::token::{self, TokenError};
 use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
@@ -24,6 +23,7 @@ use crate::api;
 use crate::kit::{
     Budget, Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs, WatchdogMsg,
 };
+use crate::overridden::Overridden;
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
 use crate::record::disk::Disk;
@@ -32,6 +32,7 @@ use crate::record::{
     DayBytes, Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk, finalizers,
     index, sockets as upgraded, spool, writers,
 };
+use crate::retention::{Gauge, Live, sweeper};
 use crate::{runtimes, sockets};
 
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
@@ -128,6 +129,7 @@ pub(crate) struct Slots {
     pub(crate) index: Slot<index::Msg>,
     pub(crate) disk: Slot<disk::Msg>,
     pub(crate) writers: Slot<writers::Msg>,
+    pub(crate) sweeper: Slot<sweeper::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
     pub(crate) upgraded: Slot<upgraded::Msg>,
@@ -165,10 +167,17 @@ impl System {
             spills: queue_to(&slots.spool, || spool::Msg::Wake),
         });
         let door = index::Door::new(slots.index.clone(), &registry);
+        let overrides_malformed = registry.condition("overrides_malformed");
+        let overridden = Overridden::read(&layout, &overrides_malformed);
+        let leases = Leases::new();
+        let gauge = Gauge::new(slots.sweeper.clone());
+        let live = Arc::new(Live::new((&config.retention).into(), &overridden.retention, gauge.clone()));
         let conditions = (registry.condition("disk_full"), registry.condition("disk_error"));
-        // Who can make room is nudged here.
-        let disk = Arc::new(Disk::new(layout.clone(), config.storage.min_free_bytes, conditions, || ()));
-        let overridden = saves_attachments_override(&layout);
+        let disk = Arc::new(Disk::new(layout.clone(), config.storage.min_free_bytes, conditions, {
+            // Whoever makes room looks at once.
+            let gauge = gauge.clone();
+            move || gauge.look()
+        }));
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
@@ -180,7 +189,7 @@ impl System {
             index: door.clone(),
             settings_without_media: FinalizeSettings { extracts_media: false, ..settings.clone() },
             settings,
-            saves_media: AtomicBool::new(overridden.unwrap_or(config.media.save_attachments)),
+            saves_media: AtomicBool::new(overridden.saves_attachments.unwrap_or(config.media.save_attachments)),
             path_filter: config.plugins.path_filter.clone(),
             disk: disk.clone(),
             day_bytes: Arc::new(DayBytes::new(layout.clone(), config.capture.per_key_daily_bytes)),
@@ -192,6 +201,8 @@ impl System {
             lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
             layout: layout.clone(),
+            leases: leases.clone(),
+            gauge,
             slow_trace: config.timeouts.slow_trace,
         });
         let ids = Arc::new(TraceIds::new(rand::random()));
@@ -230,13 +241,16 @@ impl System {
             state: Arc::new(api::State::new(api::Parts {
                 token,
                 layout: layout.clone(),
+                leases: leases.clone(),
+                retention: live.clone(),
+                overrides_malformed,
                 counters: counters.clone(),
                 registry: registry.clone(),
                 memory,
                 intake: intake.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
-                media_is_overridden: overridden.is_some(),
+                media_is_overridden: overridden.saves_attachments.is_some(),
             })),
         };
         let parts = Parts {
@@ -244,6 +258,8 @@ impl System {
             registry,
             counters: counters.clone(),
             layout,
+            leases,
+            live,
             intake: intake.clone(),
             shared: shared.clone(),
             sockets,
@@ -318,6 +334,8 @@ struct Parts {
     registry: Registry,
     counters: Arc<Counters>,
     layout: Layout,
+    leases: Leases,
+    live: Arc<Live>,
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     sockets: Arc<SocketShared>,
@@ -331,29 +349,32 @@ struct Parts {
 impl Parts {
     /// The supervision table, read top to bottom: started in this order, drained in reverse.
     fn table(self, recording: &Handle) -> Plan {
-        let Parts { slots, registry, counters, layout, intake, shared, sockets, front, api, door, storage, grace } =
-            self;
+        let Parts { slots, registry, counters, layout, leases, live, .. } = self;
+        let Parts { intake, shared, sockets, front, api, door, storage, grace, .. } = self;
         let index = {
             let args = index::Args {
                 layout: layout.clone(),
+                leases: leases.clone(),
                 counters: counters.clone(),
                 health: registry.child("index"),
                 door: door.clone(),
             };
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
         };
+        let segments = OpenSegments::default();
         let disk = {
             let args = disk::Args { disk: shared.disk.clone(), health: registry.child("disk") };
             Child::actor("disk", &slots.disk, move || (disk::DiskWatch, args.clone()))
         };
         let writers = {
             let args = writers::Args {
-                layout,
-                leases: Leases::default(),
-                segments: OpenSegments::default(),
+                layout: layout.clone(),
+                leases: leases.clone(),
+                segments: segments.clone(),
                 segment_bytes: storage.segment_bytes,
                 shared: Arc::new(WriterShared {
-                    index: door,
+                    index: door.clone(),
+                    gauge: live.gauge.clone(),
                     counters: counters.clone(),
                     disk: shared.disk.clone(),
                     day_bytes: shared.day_bytes.clone(),
@@ -367,6 +388,20 @@ impl Parts {
                 grace: DRAIN_GRACE,
             };
             Child::actor("writers", &slots.writers, move || (writers::Writers, args.clone()))
+        };
+        let sweeper = {
+            let args = sweeper::Args {
+                layout,
+                leases,
+                segments,
+                live,
+                index: slots.index.clone(),
+                door,
+                counters: counters.clone(),
+                health: registry.child("sweeper"),
+                disk_filling: registry.condition("disk_filling"),
+            };
+            Child::actor("sweeper", &slots.sweeper, move || (sweeper::Sweeper, args.clone()))
         };
         let spool = {
             let args = spool::Args { intake: intake.clone(), counters, health: registry.child("spool") };
@@ -424,6 +459,7 @@ impl Parts {
                 index.on(recording.clone()).with_grace(DRAIN_GRACE),
                 disk.on(recording.clone()),
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
+                sweeper.on(recording.clone()),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
@@ -471,17 +507,6 @@ fn take_data_dir(layout: &Layout, proxy: SocketAddr, api: SocketAddr) -> Result<
         tracing::warn!("{warning}");
     }
     Ok(lock)
-}
-
-/// What an earlier run was told at run time. A malformed file overrides nothing, and is told.
-fn saves_attachments_override(layout: &Layout) -> Option<bool> {
-    match Overrides::read(&layout.overrides()) {
-        Ok(overrides) => overrides.save_attachments(),
-        Err(error) => {
-            tracing::error!(%error, "the overrides are not in force");
-            None
-        }
-    }
 }
 
 fn tell_about_token(layout: &Layout, token: &token::Token) {

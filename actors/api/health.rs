@@ -65,14 +65,6 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
             "accept_errors": parts.front.accept_errors.load(Ordering::Relaxed),
         },
         "viewer": {"enabled": false, "source": "disabled"},
-        "storage": {
-            "data_dir_bytes": 0,
-            "max_bytes": 0,
-            "max_age_days": 0,
-            "usage_pct": 0,
-            "state": "disabled",
-            "engine_running": false,
-            "eviction_cap_hit": false,
-        },
+        "storage": parts.retention.report(),
     }))
 }

@@ -9,8 +9,10 @@ mod config;
 mod errors;
 mod health;
 mod index;
+mod overrides;
 mod params;
 mod readers;
+mod retention;
 mod routes;
 mod server;
 mod traces;
@@ -21,12 +23,14 @@ use std::time::Instant;
 
 use api_log::counters::Counters;
 use api_log::store::layout::Layout;
+use api_log::store::lease::Leases;
 use api_log::store::token::Token;
 
-use crate::kit::Registry;
+use crate::kit::{Condition, Registry};
 use crate::proxy::listener::Front;
 use crate::record::finalizer::Shared;
 use crate::record::{Intake, Memory};
+use crate::retention::Live;
 
 pub(crate) use server::{Args, Msg, Server};
 
@@ -45,6 +49,10 @@ pub(crate) struct State {
 pub(crate) struct Parts {
     pub(crate) token: Token,
     pub(crate) layout: Layout,
+    pub(crate) leases: Leases,
+    pub(crate) retention: Arc<Live>,
+    /// Raised while what was set at run time cannot be read.
+    pub(crate) overrides_malformed: Condition,
     pub(crate) counters: Arc<Counters>,
     pub(crate) registry: Registry,
     pub(crate) memory: Arc<Memory>,

@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, health, index, traces};
+use super::{State, auth, config, health, index, retention, traces};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -39,6 +39,13 @@ pub(crate) fn router(state: Arc<State>) -> Router {
             "/api/config/media",
             get(config::media)
                 .put(config::set_media)
+                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
+                .fallback(|| wrong_method("GET, HEAD, PUT")),
+        )
+        .route(
+            "/api/config/retention",
+            get(retention::limits)
+                .put(retention::set_limits)
                 .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
                 .fallback(|| wrong_method("GET, HEAD, PUT")),
         );

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use api_log::counters::{Counters, DropCause};
-use api_log::ids::BucketId;
+use api_log::ids::SegmentId;
 use api_log::media;
 use api_log::plugin::path_patterns::PathPatterns;
 use api_log::store::layout::Layout;
+use api_log::store::lease::Leases;
 use api_log::store::pressure::{DiskTrouble, Verdict};
 use api_log::trace::{BodiesDropped, FinalizeSettings, Finished, Row};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -25,6 +26,7 @@ use super::intake::Intake;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
 use crate::kit::{Budget, Slot};
+use crate::retention::Gauge;
 
 /// How often an append is tried that is refused for another reason than the disk's trouble, before the trace is given up
 /// and counted.
@@ -64,6 +66,10 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// The data dir.
     pub(crate) layout: Layout,
+    /// Attachments are written under them.
+    pub(crate) leases: Leases,
+    /// Told of what they take.
+    pub(crate) gauge: Gauge,
     /// From which duration a trace is told of in the log.
     pub(crate) slow_trace: Option<Duration>,
 }
@@ -93,7 +99,7 @@ impl Shared {
 /// What became of a line.
 enum Fate {
     /// It stands in this bucket.
-    Stands(BucketId),
+    Stands(SegmentId),
     /// There will be none; that is counted.
     GivenUp,
     /// The disk does not take it with its bodies.
@@ -145,7 +151,7 @@ impl Args {
             drop(parsing);
             loop {
                 match self.append(&finished).await {
-                    Fate::Stands(bucket) => self.write_media(&finished, bucket),
+                    Fate::Stands(segment) => self.write_media(&finished, segment),
                     Fate::GivenUp => {}
                     Fate::TooLarge(trouble) => {
                         bodies_dropped = Some(trouble.into());
@@ -222,8 +228,8 @@ impl Args {
         let mut refused = 0;
         loop {
             // Also by an append that a predecessor had asked for.
-            if let Some(bucket) = trace.written_in() {
-                return Fate::Stands(bucket);
+            if let Some(segment) = trace.written_in() {
+                return Fate::Stands(segment);
             }
             if trace.is_given_up() {
                 return Fate::GivenUp;
@@ -270,13 +276,18 @@ impl Args {
             && !(self.shared.is_memory_tight)()
     }
 
-    /// Attachments come after the line is safe, and never harm it.
-    fn write_media(&self, finished: &Finished, bucket: BucketId) {
+    /// Attachments come after the line is safe, and never harm it. If the line has been deleted already, or is just
+    /// being deleted, they are not wanted any more.
+    fn write_media(&self, finished: &Finished, segment: SegmentId) {
         if finished.attachments.is_empty() {
             return;
         }
+        let Ok(_lease) = self.shared.leases.shared(segment) else { return };
+        if !self.shared.layout.has(segment) {
+            return;
+        }
         let id = finished.row.id;
-        let folder = self.shared.layout.media(bucket, id);
+        let folder = self.shared.layout.media(segment.bucket, id);
         let written = media::write(&folder, &finished.attachments);
         for error in written.failures {
             // What the disk as a whole does is told once, not for each trace.
@@ -286,6 +297,7 @@ impl Args {
             }
         }
         self.shared.counters.total_media_files.add(u64::from(written.count));
+        self.shared.gauge.wrote(written.bytes);
         // The row said what was meant to be there, and one read back from the line counted what was there then.
         self.shared.index.correct_media_count(id, written.count);
     }

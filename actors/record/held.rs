@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use api_log::client;
 use api_log::counters::InFlight;
-use api_log::ids::{BucketId, KeyHash, TraceId};
+use api_log::ids::{KeyHash, SegmentId, TraceId};
 use api_log::socket::SocketTrace;
 use api_log::trace::{
     BodiesDropped, FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw,
@@ -123,7 +123,7 @@ pub(crate) struct HeldTrace {
     /// How often its finalizer failed. The end of a finalizer that was lost with its owner is not its failure.
     pub(crate) failures: AtomicU32,
     state: AtomicU8,
-    bucket: OnceLock<BucketId>,
+    segment: OnceLock<SegmentId>,
     /// Keeps the finalizers' watchdog aware of it.
     _pending: Pending,
 }
@@ -144,16 +144,16 @@ impl HeldTrace {
         self.state.store(WAITING, Ordering::Release);
     }
 
-    /// Claimed, and the line stands in this bucket's file.
-    pub(crate) fn written(&self, bucket: BucketId) {
+    /// Claimed, and the line stands in this segment.
+    pub(crate) fn written(&self, segment: SegmentId) {
         // It is written once: only one claim leads here.
-        let _ = self.bucket.set(bucket);
+        let _ = self.segment.set(segment);
         self.state.store(WRITTEN, Ordering::Release);
     }
 
-    /// The bucket where the line stands, if it does.
-    pub(crate) fn written_in(&self) -> Option<BucketId> {
-        (self.state.load(Ordering::Acquire) == WRITTEN).then(|| self.bucket.get().copied())?
+    /// The segment where the line stands, if it does.
+    pub(crate) fn written_in(&self) -> Option<SegmentId> {
+        (self.state.load(Ordering::Acquire) == WRITTEN).then(|| self.segment.get().copied())?
     }
 
     /// Decides that there will be no line. `false` if it stands, is being appended, or was given up already: who
@@ -180,7 +180,7 @@ impl Held {
             content,
             failures: AtomicU32::new(0),
             state: AtomicU8::new(WAITING),
-            bucket: OnceLock::new(),
+            segment: OnceLock::new(),
             _pending: pending,
         });
         self.0.lock().insert(id, trace.clone());

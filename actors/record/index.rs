@@ -15,8 +15,9 @@ use api_log::index::check::Checked;
 use api_log::index::{self, BatchReport, Progress};
 use api_log::jsonl::line::read_row;
 use api_log::store::layout::Layout;
+use api_log::store::lease::Leases;
 use api_log::trace::Row;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::index_healing::Healing;
 use super::index_open::Open;
@@ -59,6 +60,13 @@ pub(crate) enum Msg {
     },
     /// The index was looked through.
     Checked(Checked),
+    /// Removes a segment's rows, for its file is about to be deleted, and says how many there were.
+    RemoveSegment {
+        /// Which segment. Who asks holds its exclusive lease.
+        segment: SegmentId,
+        /// Dropped if the index cannot be written.
+        reply: RpcReplyPort<u64>,
+    },
 }
 
 /// A row on its way to the index.
@@ -134,6 +142,7 @@ impl Door {
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) layout: Layout,
+    pub(crate) leases: Leases,
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Arc<ChildHealth>,
     pub(crate) door: Door,
@@ -186,6 +195,7 @@ impl Actor for Index {
             Msg::CatchUp => state.catch_up(&myself).await,
             Msg::MediaCount { id, count } => state.correct(&myself, id, count).await,
             Msg::Checked(checked) => state.checked(&myself, checked).await,
+            Msg::RemoveSegment { segment, reply } => state.remove_segment(&myself, segment, reply).await,
         }
         Ok(())
     }
@@ -305,6 +315,19 @@ impl State {
             tracing::warn!(%segment, error, "a segment cannot be read; it is tried again each minute");
         }
         self.unreadable = unreadable;
+    }
+
+    /// Without a reply the rows go when the file is found gone.
+    async fn remove_segment(&mut self, myself: &ActorRef<Msg>, segment: SegmentId, reply: RpcReplyPort<u64>) {
+        // Rows of it may still wait: all of them were offered before its last user let it go.
+        self.flush(myself).await;
+        if self.healing.is_resting() {
+            return;
+        }
+        let removed = self.run(myself, move |index, memory| index::remove_segment(index, memory, segment)).await;
+        if let Ok(rows) = removed {
+            let _ = reply.send(rows);
+        }
     }
 
     async fn correct(&mut self, myself: &ActorRef<Msg>, id: TraceId, count: u32) {

@@ -211,7 +211,7 @@ impl State {
                 } else if was_left_open {
                     self.status().suspect();
                 }
-                let open = Open::new(connection, self.args.layout.index()).await;
+                let open = Open::new(connection, self.args.layout.index(), self.args.leases.clone()).await;
                 self.learn_what_is_missing(&open).await?;
                 self.begin_to_catch_up(myself);
                 Ok(self.open.insert(open).clone())

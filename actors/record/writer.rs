@@ -23,6 +23,7 @@ use super::disk::Disk;
 use super::held::HeldTrace;
 use super::index::Door;
 use super::writers;
+use crate::retention::Gauge;
 
 /// How long lines gather while there are many.
 const GATHER: Duration = Duration::from_millis(5);
@@ -57,6 +58,7 @@ pub(crate) struct AppendFailed(pub(crate) Option<DiskTrouble>);
 /// What all writers share.
 pub(crate) struct Shared {
     pub(crate) index: Door,
+    pub(crate) gauge: Gauge,
     pub(crate) counters: Arc<Counters>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) day_bytes: Arc<DayBytes>,
@@ -267,12 +269,13 @@ impl Batch {
         }
         match outcome {
             Ok(places) => {
+                shared.gauge.wrote(places.iter().map(|it| u64::from(it.bytes) + 1).sum());
                 shared.disk.accepted();
                 let stand = std::mem::take(&mut self.0);
                 // The outcome of all of them first: whatever fails from here on, none is written again.
-                for waiting in &stand {
+                for (waiting, place) in stand.iter().zip(&places) {
                     shared.counters.ledger.count_recorded();
-                    waiting.trace.written(file.bucket());
+                    waiting.trace.written(place.segment);
                 }
                 #[cfg(test)]
                 crate::faults::strike("writer.appended");
@@ -288,6 +291,7 @@ impl Batch {
             Err(error) => {
                 shared.counters.recording.append_errors.increment();
                 let trouble = shared.tell(file.bucket(), &error);
+                shared.gauge.look();
                 // What has no room together may have it apart.
                 if trouble == Some(DiskTrouble::Full) && self.0.len() > 1 {
                     while let Some(waiting) = self.0.pop() {

@@ -8,6 +8,7 @@ mod ending;
 mod index;
 mod killed;
 mod memory;
+mod retention;
 mod rig;
 mod segments;
 mod traffic;

@@ -117,6 +117,11 @@ impl Rig {
         self.system.take().expect("it runs").drain().await
     }
 
+    /// Sets a variable for the next start.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts it again over the same data dir.
     pub(super) async fn start_again(&mut self) {
         let system = start(&self.settings).await;

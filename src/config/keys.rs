@@ -132,10 +132,14 @@ configuration! {
     retention: Retention {
         /// How much all days together may take; 0 = no limit.
         max_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
-        /// How old a day may become.
+        /// How long a day is kept after it has ended.
         max_age: Option<Duration> as OptionalSpan = "off", ANY.range(1, 100 * YEAR);
         /// From how many percent of `max_bytes` on a warning is logged.
         warn_at_percent: u64 as Count<u64> = "80", ANY.range(1, 100);
+        /// How much the days of one key may take; 0 = no limit.
+        per_key_max_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
+        /// How much all attachments together may take; over it the oldest go, and their lines stay. 0 = no limit.
+        media_max_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
     }
     /// The web viewer that the API's listener serves.
     viewer: Viewer {

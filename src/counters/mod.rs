@@ -132,7 +132,7 @@ counters! {
     slow_traces: Count,
     /// Exchanges that the capture filter skipped.
     traces_dropped_capture_filter: Count,
-    /// Files that retention removed.
+    /// Traces that retention removed, with their files.
     evicted_traces: Count,
     /// Bytes of lines and media that retention removed.
     evicted_bytes: Count,

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::ids::{KeyHash, SegmentId, TraceId};
 use crate::index::awaiting::Awaiting;
+use crate::store::lease::Leases;
 
 /// How many words are remembered before all are forgotten; targets may be without number.
 const MAX_WORDS: usize = 50_000;
@@ -19,6 +20,8 @@ pub struct WriterState {
     behind: BTreeSet<SegmentId>,
     /// Every plain segment's first line was compared with what is indexed of it.
     pub(super) has_compared: bool,
+    /// Files are read under them.
+    pub(super) leases: Leases,
 }
 
 /// *Invariant:* says what the database says, the transaction under way included.
@@ -46,6 +49,11 @@ impl WriterState {
     /// Nothing remembered yet.
     pub fn new() -> WriterState {
         WriterState::default()
+    }
+
+    /// Nothing remembered yet; files are read under these leases.
+    pub fn with_leases(leases: Leases) -> WriterState {
+        WriterState { leases, ..WriterState::default() }
     }
 
     /// Segments that hold lines which the index knows to have missed: [`super::catch_up()`] reads them.

@@ -123,6 +123,11 @@ impl Layout {
         Some((segment, NamedFile::Form(form)))
     }
 
+    /// Whether a segment is on disk in any form.
+    pub fn has(&self, segment: SegmentId) -> bool {
+        Form::ALL.into_iter().any(|form| self.segment(segment, form).exists())
+    }
+
     /// Whether a bucket has a segment on disk beside this one.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod open_segments;
 pub mod overrides;
 pub mod pressure;
 pub mod retention;
+pub mod retention_change;
 pub mod token;
 
 #[cfg(test)]

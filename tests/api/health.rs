@@ -90,5 +90,8 @@ fn health_counts_what_was_recorded() {
     for name in ["drain_ms", "parse_ms"] {
         assert_eq!(counters["timings"][name]["count"], 4, "{name}");
     }
-    assert_eq!(health["degraded"], Value::Array(Vec::new()));
+    assert!(counters["timings"]["sqlite_ms"]["count"].as_u64().unwrap() >= 1);
+    // How full the disk of this machine is, no test can know.
+    let degraded = health["degraded"].as_array().unwrap().iter().filter(|it| it["condition"] != "disk_filling");
+    assert_eq!(degraded.collect::<Vec<_>>(), Vec::<&Value>::new());
 }

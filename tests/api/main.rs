@@ -11,4 +11,5 @@ mod health;
 mod lists;
 mod media;
 mod rebuild;
+mod retention;
 mod sessions;
