@@ -28,7 +28,7 @@ use crate::proxy::listener::{self, Front};
 use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
 use crate::record::finalizer::Shared;
 use crate::record::{
-    Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
+    Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index, sealer,
     sockets as upgraded, spool, writers,
 };
 use crate::{runtimes, sockets};
@@ -126,6 +126,7 @@ pub(crate) struct System {
 pub(crate) struct Slots {
     pub(crate) index: Slot<index::Msg>,
     pub(crate) writers: Slot<writers::Msg>,
+    pub(crate) sealer: Slot<sealer::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
     pub(crate) upgraded: Slot<upgraded::Msg>,
@@ -331,11 +332,27 @@ impl Parts {
             };
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
         };
+        let (leases, segments) = (Leases::default(), OpenSegments::default());
+        let sealer = {
+            let args = sealer::Args {
+                layout: layout.clone(),
+                leases: leases.clone(),
+                segments: segments.clone(),
+                codec: storage.seal.codec(),
+                counters: counters.clone(),
+                health: registry.child("sealer"),
+                failing: registry.condition("sealing"),
+                slot: slots.sealer.clone(),
+                across: Arc::default(),
+            };
+            Child::actor("sealer", &slots.sealer, move || (sealer::Sealer, args.clone()))
+        };
         let writers = {
+            let nudged = slots.sealer.clone();
             let args = writers::Args {
                 layout,
-                leases: Leases::default(),
-                segments: OpenSegments::default(),
+                leases,
+                segments,
                 segment_bytes: storage.segment_bytes,
                 shared: Arc::new(WriterShared {
                     index: door,
@@ -343,8 +360,8 @@ impl Parts {
                     fsync: storage.fsync,
                     fsync_interval: storage.fsync_interval,
                     syncing: Semaphore::new(MOST_SYNCING),
-                    // Who seals is nudged here.
-                    segment_closed: Box::new(|_| ()),
+                    // Nobody there: the sealer looks by itself when it starts.
+                    segment_closed: Box::new(move |_| drop(nudged.cast(sealer::Msg::Look))),
                 }),
                 nursery: registry.nursery("writers"),
                 grace: DRAIN_GRACE,
@@ -406,6 +423,7 @@ impl Parts {
             children: vec![
                 index.on(recording.clone()).with_grace(DRAIN_GRACE),
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
+                sealer.on(recording.clone()),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),

@@ -59,6 +59,7 @@ const FORMATS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("actors/proxy/answers.rs", &["serde_json"], "the recorder's own answers are JSON"),
     ("actors/proxy/heads.rs", &["memchr"], "looks for the empty line that ends a head"),
     ("actors/record/index.rs", &["rusqlite", "jsonl"], "carries the connection, and names the library's module"),
+    ("actors/record/sealer.rs", &["jsonl"], "names the library's module"),
     ("actors/record/writer", &["jsonl"], "names the library's module"),
 ];
 

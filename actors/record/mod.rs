@@ -4,7 +4,7 @@
 //! until its [`writer`] (one for each bucket, under [`writers`]) has appended the line; the writer offers the
 //! row to the [`index`], which reads back from the files whatever it missed and heals itself ([`index_healing`],
 //! [`rebuild`]). [`spool`] takes large captures
-//! out of memory meanwhile.
+//! out of memory meanwhile, the [`sealer`] compresses files that are finished.
 //!
 //! An upgraded connection is an [`open_socket`] with a queue of its own; its [`socket`] actor (under [`sockets`])
 //! reads it ([`socket_reading`]) and hands each piece over as a trace like any other.
@@ -20,6 +20,7 @@ pub(crate) mod index_status;
 mod intake;
 mod open_socket;
 pub(crate) mod rebuild;
+pub(crate) mod sealer;
 mod socket;
 mod socket_reading;
 pub(crate) mod sockets;

@@ -8,6 +8,7 @@ mod ending;
 mod killed;
 mod memory;
 mod rig;
+mod sealing;
 mod segments;
 mod traffic;
 mod upstream;

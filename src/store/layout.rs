@@ -98,6 +98,25 @@ impl Layout {
         self.root.join(format!("{segment}{}", form.suffix()))
     }
 
+    /// Where a segment's sealed file is written until it is whole and checked.
+    pub fn sealing(&self, segment: SegmentId, form: Form) -> PathBuf {
+        self.root.join(format!("{segment}{}.new", form.suffix()))
+    }
+
+    /// Whether a segment is on disk in any form. Unlike a listing it never misses one that is being sealed.
+    ///
+    /// # Errors
+    /// The disk does not say.
+    pub fn has_segment(&self, segment: SegmentId) -> io::Result<bool> {
+        // Twice, as a sealed form comes before the plain one goes.
+        for form in Form::ALL.into_iter().chain(Form::ALL) {
+            if self.segment(segment, form).try_exists()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Where the torn last line of a segment, cut when it was opened, is kept.
     pub fn torn_line(&self, segment: SegmentId) -> PathBuf {
         torn_line_beside(&self.segment(segment, Form::Plain))
@@ -294,6 +313,7 @@ mod tests {
             assert_eq!(named(layout.segment(id, Form::Zstd)), Some((id, NamedFile::Form(Form::Zstd))));
             assert_eq!(named(layout.torn_line(id)), Some((id, NamedFile::Torn)));
             assert_eq!(named(layout.deletion_mark(id)), Some((id, NamedFile::Deleting)));
+            assert_eq!(layout.parse_segment(&layout.sealing(id, Form::Zstd)), None);
         }
         assert_eq!(layout.parse_segment(Path::new("/data/index.sqlite")), None);
         assert_eq!(layout.parse_segment(Path::new("/other/2026-05-27/a1b2c3d4.jsonl")), None);
