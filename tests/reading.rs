@@ -1,7 +1,5 @@
 //! README's line that reads every file alike does so.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::ops::ControlFlow;
 use std::process::Command;
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ids::{BucketId, Date, SegmentId, ShortKey, TraceId};
 
@@ -184,7 +185,7 @@ impl Layout {
         let mut found: Vec<FoundSegment> = Vec::new();
         for date in self.days()? {
             let mut of_day: BTreeSet<(SegmentId, Form)> = BTreeSet::new();
-            for name in names_in(&self.day(date))? {
+            for name in names_of_day(&self.day(date))? {
                 of_day.extend(parse_segment_text(&format!("{date}/{name}")));
             }
             for (id, form) in of_day {
@@ -204,7 +205,7 @@ impl Layout {
     pub fn segments_of(&self, bucket: BucketId) -> io::Result<Vec<FoundSegment>> {
         let date = bucket.date;
         let mut found: BTreeMap<SegmentId, BTreeSet<Form>> = BTreeMap::new();
-        for name in names_in(&self.day(date))? {
+        for name in names_of_day(&self.day(date))? {
             if let Some((id, form)) = parse_segment_text(&format!("{date}/{name}")).filter(|it| it.0.bucket == bucket) {
                 found.entry(id).or_default().insert(form);
             }
@@ -275,6 +276,23 @@ fn parse_segment_text(relative: &str) -> Option<(SegmentId, Form)> {
         let plain = relative.strip_suffix(form.suffix())?;
         plain.parse().ok().map(|id| (id, form))
     })
+}
+
+/// The names in a day's folder, with none missed that was there all the while under one name or another.
+///
+/// A listing that meets a rename may show neither name. A sealed form comes before the plain one goes: a second listing,
+/// begun after a first one that saw neither, shows it. What only the first saw may be gone.
+fn names_of_day(folder: &Path) -> io::Result<BTreeSet<String>> {
+    /// Coarser than any clock that file systems stamp with.
+    const SETTLED: Duration = Duration::from_secs(2);
+    let changed = || std::fs::metadata(folder).and_then(|it| it.modified()).ok();
+    let before = changed();
+    let mut names: BTreeSet<String> = names_in(folder)?.into_iter().collect();
+    let is_settled = before.is_some_and(|it| it.elapsed().is_ok_and(|age| age > SETTLED)) && changed() == before;
+    if !is_settled {
+        names.extend(names_in(folder)?);
+    }
+    Ok(names)
 }
 
 /// The names in a folder that are UTF-8; none if the folder does not exist.

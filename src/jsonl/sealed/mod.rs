@@ -58,7 +58,7 @@ impl Codec {
     /// more must be undone for one line. `benches/seal.rs` measures it.
     pub fn block_bytes(self) -> u64 {
         match self {
-            Codec::Zstd => 16 << 20,
+            Codec::Zstd => 32 << 20,
             Codec::Gzip => 1 << 20,
         }
     }

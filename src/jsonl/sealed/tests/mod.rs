@@ -219,6 +219,7 @@ fn lines_are_there_all_the_while_that_they_are_sealed() {
                         n = (n + 977) % LINES;
                         read::line(layout, places[n], id(n)).unwrap();
                         assert!(layout.has_segment(segment()).unwrap());
+                        assert_eq!(layout.segments().unwrap().len(), 1);
                         reads += 1;
                     }
                 })
@@ -236,4 +237,47 @@ fn lines_are_there_all_the_while_that_they_are_sealed() {
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         readers.into_iter().for_each(|it| it.join().unwrap());
     });
+}
+
+#[test]
+fn the_index_misses_and_forgets_nothing_while_segments_are_sealed_under_it() {
+    use crate::index::testing::{id, line, new_index};
+    const SEGMENTS: u64 = 12;
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::new(dir.path());
+    let (mut index, mut state) = new_index(&layout);
+    let segments: Vec<SegmentId> =
+        (0..SEGMENTS).map(|n| format!("2026-05-{:02}/a1b2c3d4.jsonl", n + 1).parse().unwrap()).collect();
+    for (n, segment) in (0..).zip(&segments) {
+        std::fs::create_dir(layout.day(segment.bucket.date)).unwrap();
+        let lines: Vec<String> =
+            (n * 20..(n + 1) * 20).map(|n| format!("{}\n", line(n, 1, 100, 1, &[], &format!("a{n}")))).collect();
+        std::fs::write(layout.segment(*segment, Form::Plain), lines.concat()).unwrap();
+    }
+    let mut catch_up = |bytes| {
+        let read_row = crate::jsonl::line::read_row;
+        crate::index::catch_up(&mut index, &mut state, &layout, read_row, crate::index::Budget { bytes }).unwrap()
+    };
+    let (mut inserted, mut known) = (0, 0);
+    std::thread::scope(|threads| {
+        let sealing = threads.spawn(|| {
+            for (n, segment) in segments.iter().enumerate() {
+                seal(&layout, *segment, CODECS[n % 2], &mut |_| ControlFlow::Continue(())).unwrap();
+            }
+        });
+        while !sealing.is_finished() || inserted < SEGMENTS * 20 {
+            let progress = catch_up(2000);
+            assert_eq!((progress.removed, progress.unreadable.len()), (0, 0), "{progress:?}");
+            inserted += progress.inserted;
+            known += progress.known;
+        }
+        sealing.join().unwrap();
+    });
+    catch_up(u64::MAX);
+    assert_eq!((inserted, known), (SEGMENTS * 20, 0));
+    assert_eq!(catch_up(u64::MAX).bytes, 0, "sealed and done");
+    for n in 0..SEGMENTS * 20 {
+        let place = crate::index::query::place(&index, id(n)).unwrap().unwrap();
+        read::line(&layout, place, id(n)).unwrap();
+    }
 }
