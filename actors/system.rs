@@ -30,7 +30,7 @@ use crate::record::disk::Disk;
 use crate::record::finalizer::Shared;
 use crate::record::{
     DayBytes, Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk, finalizers,
-    index, sockets as upgraded, spool, writers,
+    index, sealer, sockets as upgraded, spool, writers,
 };
 use crate::retention::{Gauge, Live, sweeper};
 use crate::{runtimes, sockets};
@@ -130,6 +130,7 @@ pub(crate) struct Slots {
     pub(crate) disk: Slot<disk::Msg>,
     pub(crate) writers: Slot<writers::Msg>,
     pub(crate) sweeper: Slot<sweeper::Msg>,
+    pub(crate) sealer: Slot<sealer::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
     pub(crate) upgraded: Slot<upgraded::Msg>,
@@ -366,7 +367,22 @@ impl Parts {
             let args = disk::Args { disk: shared.disk.clone(), health: registry.child("disk") };
             Child::actor("disk", &slots.disk, move || (disk::DiskWatch, args.clone()))
         };
+        let sealer = {
+            let args = sealer::Args {
+                layout: layout.clone(),
+                leases: leases.clone(),
+                segments: segments.clone(),
+                codec: storage.seal.codec(),
+                counters: counters.clone(),
+                health: registry.child("sealer"),
+                failing: registry.condition("sealing"),
+                slot: slots.sealer.clone(),
+                across: Arc::default(),
+            };
+            Child::actor("sealer", &slots.sealer, move || (sealer::Sealer, args.clone()))
+        };
         let writers = {
+            let nudged = slots.sealer.clone();
             let args = writers::Args {
                 layout: layout.clone(),
                 leases: leases.clone(),
@@ -381,8 +397,8 @@ impl Parts {
                     fsync: storage.fsync,
                     fsync_interval: storage.fsync_interval,
                     syncing: Semaphore::new(MOST_SYNCING),
-                    // Who seals is nudged here.
-                    segment_closed: Box::new(|_| ()),
+                    // Nobody there: the sealer looks by itself when it starts.
+                    segment_closed: Box::new(move |_| drop(nudged.cast(sealer::Msg::Look))),
                 }),
                 nursery: registry.nursery("writers"),
                 grace: DRAIN_GRACE,
@@ -460,6 +476,7 @@ impl Parts {
                 disk.on(recording.clone()),
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 sweeper.on(recording.clone()),
+                sealer.on(recording.clone()),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),

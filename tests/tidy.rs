@@ -62,6 +62,7 @@ const FORMATS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("actors/cli/rebuild.rs", &["serde_json"], "the API's answers, and the command's own, are JSON"),
     ("actors/record/index", &["rusqlite", "jsonl"], "carries the connection, and names the library's module"),
     ("actors/record/rebuild.rs", &["jsonl"], "names the library's module"),
+    ("actors/record/sealer.rs", &["jsonl"], "names the library's module"),
     ("actors/record/writer", &["jsonl"], "names the library's module"),
 ];
 

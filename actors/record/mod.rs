@@ -4,7 +4,7 @@
 //! until its [`writer`] (one for each bucket, under [`writers`]) has appended the line; the writer offers the
 //! row to the [`index`], which reads back from the files whatever it missed and heals itself ([`index_healing`],
 //! [`rebuild`]). [`spool`] takes large captures
-//! out of memory meanwhile.
+//! out of memory meanwhile, the [`sealer`] compresses files that are finished.
 //! What the [`disk`] refuses waits, loses its bodies, or is dropped, in this order; so does a key that leaves more than
 //! its share ([`day_bytes`]) lose its bodies.
 //!
@@ -24,6 +24,7 @@ pub(crate) mod index_status;
 mod intake;
 mod open_socket;
 pub(crate) mod rebuild;
+pub(crate) mod sealer;
 mod socket;
 mod socket_reading;
 pub(crate) mod sockets;

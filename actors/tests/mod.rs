@@ -10,6 +10,7 @@ mod killed;
 mod memory;
 mod retention;
 mod rig;
+mod sealing;
 mod segments;
 mod traffic;
 mod upstream;

@@ -1,14 +1,17 @@
 //! A whole recorder on free ports with a data dir of its own, and what it must look like when it has settled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_log::config::Config;
 use api_log::counters::{Counters, DropCause, LedgerSnapshot};
-use api_log::index::schema;
-use api_log::store::layout::{Form, Layout};
+use api_log::ids::{Place, TraceId};
+use api_log::index::{query, schema};
+use api_log::jsonl::read;
+use api_log::store::layout::Layout;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -233,7 +236,8 @@ impl Rig {
     pub(super) fn lines(&self) -> Vec<Value> {
         let mut lines = Vec::new();
         for segment in self.layout.segments().unwrap() {
-            let text = std::fs::read_to_string(self.layout.segment(segment.id, Form::Plain)).unwrap();
+            let mut text = String::new();
+            read::open_at(&self.layout, segment.id, 0).unwrap().0.read_to_string(&mut text).unwrap();
             assert!(text.is_empty() || text.ends_with('\n'), "{} is torn", segment.id);
             lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
         }
@@ -256,6 +260,25 @@ impl Rig {
         let url = format!("http://{}/api/index/rebuild", self.api);
         let answer = self.http.post(&url).bearer_auth(token.trim()).send().await.unwrap();
         assert_eq!(answer.status(), 202);
+    }
+
+    /// Where the index says that each line is.
+    pub(super) fn places(&self) -> Vec<(TraceId, Place)> {
+        let index = schema::open_reader(&self.layout.index()).unwrap();
+        let ids: Vec<TraceId> = self.rows().unwrap().iter().map(|id| id.parse().unwrap()).collect();
+        ids.into_iter().map(|id| (id, query::place(&index, id).unwrap().unwrap())).collect()
+    }
+
+    /// Waits until the health document shows this condition no more.
+    pub(super) async fn is_over(&self, condition: &str) {
+        for _ in 0..DEADLINE.as_millis() / LOOK_EVERY.as_millis() {
+            let health = self.health().await;
+            if health["degraded"].as_array().unwrap().iter().all(|it| it["condition"] != condition) {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        panic!("{condition} is not over");
     }
 
     /// `GET /healthz`, asked again while nobody answers.

@@ -9,6 +9,7 @@ use super::address::{ListenAddress, Upstream};
 use super::fsync::Fsync;
 use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
 use super::lists::{Networks, Patterns};
+use super::seal::Seal;
 use super::sources::Reader;
 use super::table::{ANY, Key, configuration};
 use super::texts::{Digest, Folder, Mount, Optional, Secret, Text};
@@ -57,6 +58,9 @@ configuration! {
         max_body_bytes: u64 as Size<u64> = "32MiB", ANY.range(1, TIB);
         /// How large a recorded body may become when it is decompressed; a larger one is recorded as it came.
         max_decoded_bytes: u64 as Size<u64> = "64MiB", ANY.range(1, TIB);
+        /// How finished files (of past days, and full ones) are compressed: zstd takes least room by far, gzip is
+        /// what every tool reads.
+        seal: Seal as Seal = "zstd", ANY;
         /// Accepted for the sake of older files, and without effect: `capture.memory_bytes` bounds what waits.
         capture_chan_size: usize as Count<usize> = "64", ANY.range(1, 1_000_000);
         /// How many traces may be finalized or wait for their file at once; more wait in the memory of captures.

@@ -185,6 +185,14 @@ pub struct Recording {
     pub socket_bytes_missed: Count,
     /// Readers of sockets that failed; what they had read was recorded as cut.
     pub socket_readers_failed: Count,
+    /// Segments sealed.
+    pub sealed_segments: Count,
+    /// Plain bytes of the segments sealed.
+    pub sealed_bytes_in: Count,
+    /// Bytes that they take sealed.
+    pub sealed_bytes_out: Count,
+    /// Segments that could not be sealed for now, each try.
+    pub seal_errors: Count,
 }
 
 /// [`Recording`] as it stood.
@@ -203,6 +211,10 @@ pub struct RecordingSnapshot {
     pub over_budget: u64,
     pub socket_bytes_missed: u64,
     pub socket_readers_failed: u64,
+    pub sealed_segments: u64,
+    pub sealed_bytes_in: u64,
+    pub sealed_bytes_out: u64,
+    pub seal_errors: u64,
 }
 
 impl Recording {
@@ -221,6 +233,10 @@ impl Recording {
             over_budget: self.over_budget.get(),
             socket_bytes_missed: self.socket_bytes_missed.get(),
             socket_readers_failed: self.socket_readers_failed.get(),
+            sealed_segments: self.sealed_segments.get(),
+            sealed_bytes_in: self.sealed_bytes_in.get(),
+            sealed_bytes_out: self.sealed_bytes_out.get(),
+            seal_errors: self.seal_errors.get(),
         }
     }
 }

@@ -163,7 +163,9 @@ fn survey(
     }
     progress.total_bytes = lengths.values().map(|(Length::Plain(bytes) | Length::Sealed(bytes))| bytes).sum();
     let compares = !state.has_compared;
-    let found = |id: &SegmentId| found.binary_search_by_key(id, |segment| segment.id).is_ok();
+    // A listing may miss a segment whose file is just being replaced by its sealed one.
+    let is_listed = |id: &SegmentId| found.binary_search_by_key(id, |segment| segment.id).is_ok();
+    let found = |id: &SegmentId| is_listed(id) || layout.has_segment(*id).unwrap_or(true);
     let (mut rests, whole) = state.transact(connection, |_, memory| -> Result<_, IndexError> {
         let vanished = memory.segments.keys().filter(|id| !found(id)).map(|id| (*id, Rest::Vanished, 0));
         let mut rests: Vec<(SegmentId, Rest, u64)> = vanished.collect();
