@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::api;
 use crate::kit::{
-    Budget, Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs, WatchdogMsg,
+    Budget, Child, EndedUnasked, Escalation, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs, WatchdogMsg,
 };
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
@@ -31,6 +31,7 @@ use crate::record::{
     Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
     sockets as upgraded, spool, writers,
 };
+use crate::stalls::Stalls;
 use crate::{runtimes, sockets};
 
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
@@ -41,6 +42,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 20 
 const COUNT_GRACE: Duration = Duration::from_secs(5);
 /// What connections may take to end once they are cut.
 const CUT_GRACE: Duration = Duration::from_secs(2);
+/// How often the recording threads give a sign of life.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often to look whether the last connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -102,6 +105,8 @@ pub(crate) enum SystemError {
 /// A running recorder.
 pub(crate) struct System {
     root: Root,
+    registry: Registry,
+    escalation: Escalation,
     front: Arc<Front>,
     lanes: Arc<Vec<LaneHandle>>,
     intake: Arc<Intake>,
@@ -154,7 +159,7 @@ impl System {
         let recording = runtimes::recording()?;
 
         let slots = Slots::default();
-        let registry = Registry::new();
+        let (registry, escalation) = (Registry::new(), Escalation::default());
         let counters = Arc::new(Counters::default());
         let memory = Memory::new(config.capture.memory_bytes);
         let intake = Arc::new(Intake {
@@ -172,6 +177,7 @@ impl System {
         let shared = Arc::new(Shared {
             held: Held::default(),
             writers: slots.writers.clone(),
+            writers_health: registry.child("writers"),
             index: door.clone(),
             settings_without_media: FinalizeSettings { extracts_media: false, ..settings.clone() },
             settings,
@@ -203,7 +209,8 @@ impl System {
             max_waiting: MOST_WAITING,
             upstream: config.proxy.upstream.text.clone(),
         });
-        let lanes = Arc::new(start_lanes(config, recorder)?);
+        let lanes = Arc::new(start_lanes(config, recorder, &registry)?);
+        registry.pulse("recording threads").of_runtime(recording.handle(), BEAT_EVERY);
         registry.show("finished lines", &shared.lines);
         let front = Arc::new(Front {
             socket: proxy_socket,
@@ -228,9 +235,14 @@ impl System {
                 media_is_overridden: overridden.is_some(),
             })),
         };
+        let (ended, upgraded, spills) = (intake.clone(), intake.clone(), intake.clone());
+        registry.child("spool").also_waits(move || spills.spills.len());
+        registry.child("finalizers").also_waits(move || ended.ended.len());
+        registry.child("sockets").also_waits(move || upgraded.sockets.len());
         let parts = Parts {
             slots: slots.clone(),
-            registry,
+            registry: registry.clone(),
+            escalation: escalation.clone(),
             counters: counters.clone(),
             layout,
             intake: intake.clone(),
@@ -245,6 +257,8 @@ impl System {
         let root = Root::start(parts.table(recording.handle())).await?;
         Ok(System {
             root,
+            registry,
+            escalation,
             front,
             lanes,
             intake,
@@ -262,7 +276,10 @@ impl System {
 
     /// Waits until the system ends by itself, because something failed too often.
     pub(crate) async fn ended(&mut self) -> EndedUnasked {
-        self.root.ended().await
+        tokio::select! {
+            ended = self.root.ended() => ended,
+            reason = self.escalation.raised() => EndedUnasked(reason),
+        }
     }
 
     /// Ends in order: listeners, exchanges under way, captures, lines, rows. Whatever is not done at the end of
@@ -305,6 +322,7 @@ impl System {
 struct Parts {
     slots: Slots,
     registry: Registry,
+    escalation: Escalation,
     counters: Arc<Counters>,
     layout: Layout,
     intake: Arc<Intake>,
@@ -320,8 +338,21 @@ struct Parts {
 impl Parts {
     /// The supervision table, read top to bottom: started in this order, drained in reverse.
     fn table(self, recording: &Handle) -> Plan {
-        let Parts { slots, registry, counters, layout, intake, shared, sockets, front, api, door, storage, grace } =
-            self;
+        let Parts {
+            slots,
+            registry,
+            escalation,
+            counters,
+            layout,
+            intake,
+            shared,
+            sockets,
+            front,
+            api,
+            door,
+            storage,
+            grace,
+        } = self;
         let index = {
             let args = index::Args {
                 layout: layout.clone(),
@@ -360,6 +391,7 @@ impl Parts {
                 intake: intake.clone(),
                 open: Arc::new(OpenSockets::default()),
                 shared: sockets,
+                health: registry.child("sockets"),
                 nursery: registry.nursery("sockets"),
                 grace: DRAIN_GRACE,
             };
@@ -387,10 +419,16 @@ impl Parts {
             Child::actor("listener", &slots.listener, move || (listener::Listener, args.clone()))
         };
         let watchdog = {
+            let stalls = Stalls::default();
+            let (period, patience, limit) = watchdog_times();
             let args = WatchdogArgs {
+                excused: registry.condition("disk_stalled"),
                 registry: registry.clone(),
-                period: Duration::from_secs(5),
-                patience: Duration::from_secs(60),
+                period,
+                patience,
+                limit,
+                escalation,
+                excuse: Arc::new(move || stalls.look()),
             };
             Child::actor("watchdog", &slots.watchdog, move || (Watchdog, args.clone()))
         };
@@ -415,6 +453,15 @@ impl Parts {
             ],
         }
     }
+}
+
+/// How often the watchdog looks, when it kills, and how much longer it waits until it ends what cannot be killed.
+fn watchdog_times() -> (Duration, Duration, Duration) {
+    #[cfg(feature = "faults")]
+    if let Some(times) = crate::faults::file::watchdog_times() {
+        return times;
+    }
+    (Duration::from_secs(5), Duration::from_secs(60), Duration::from_secs(240))
 }
 
 /// Waits until no client is connected; `false` if that takes longer.

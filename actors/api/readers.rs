@@ -63,6 +63,7 @@ impl Readers {
         &self,
         query: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Clone + Send + 'static,
     ) -> Result<T, ReadError> {
+        fault!(await "api.read");
         let slot = &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS];
         let (file, outcome) = self.ask(slot, query.clone()).await?;
         match outcome {

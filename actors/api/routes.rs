@@ -70,7 +70,11 @@ async fn wrong_method(allowed: &'static str) -> impl IntoResponse {
 
 /// What every answer has in common; and a handler's panic is one answer's failure, not the server's.
 async fn finish(request: Request, next: Next) -> Response {
-    let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answer = async {
+        fault!(await "api");
+        next.run(request).await
+    };
+    let answered = std::panic::AssertUnwindSafe(answer).catch_unwind().await;
     let mut answer = answered.unwrap_or_else(|panic| {
         tracing::error!(panic = panic_text(&*panic), "an API handler panicked");
         Problem::server_panic().into_response()

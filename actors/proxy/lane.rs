@@ -25,6 +25,7 @@ use super::client::{Client, Limits, Verdict};
 use super::exchange::{self, Settings};
 use super::heads::Heads;
 use super::upstream::{LocalExecutor, MAX_FIELDS, Pool, Target};
+use crate::kit::Pulse;
 
 /// How often a lane closes upstream connections that have been idle for too long.
 const PRUNE_EVERY: Duration = Duration::from_millis(500);
@@ -97,8 +98,8 @@ pub(crate) struct LaneHandle {
 }
 
 impl LaneHandle {
-    /// Starts a lane's thread.
-    pub(crate) fn start(number: usize, plan: Plan) -> std::io::Result<LaneHandle> {
+    /// Starts a lane's thread; the pulse beats for as long as its loop turns.
+    pub(crate) fn start(number: usize, plan: Plan, pulse: Arc<Pulse>) -> std::io::Result<LaneHandle> {
         let (arrivals, arriving) = mpsc::unbounded_channel();
         let (orders, lane_orders) = watch::channel(Order::Serve);
         let open = Arc::new(AtomicUsize::new(0));
@@ -111,7 +112,7 @@ impl LaneHandle {
             match runtime {
                 Ok(runtime) => {
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(run(Lane::new(plan), arriving, lane_orders, count));
+                    runtime.block_on(run(Lane::new(plan), arriving, lane_orders, count, pulse));
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -156,6 +157,7 @@ async fn run(
     mut arriving: mpsc::UnboundedReceiver<Arrival>,
     orders: watch::Receiver<Order>,
     open: Arc<AtomicUsize>,
+    pulse: Arc<Pulse>,
 ) {
     let mut prune = tokio::time::interval(PRUNE_EVERY);
     let mut connections = JoinSet::new();
@@ -171,7 +173,11 @@ async fn run(
                 });
             }
             Some(ended) = connections.join_next() => report(ended),
-            _ = prune.tick() => lane.pool.prune(),
+            _ = prune.tick() => {
+                fault!("lane");
+                lane.pool.prune();
+                pulse.beat();
+            }
         }
     }
     while let Some(ended) = connections.join_next().await {

@@ -110,8 +110,7 @@ impl Actor for Listener {
 impl State {
     async fn supervise(&mut self, myself: &ActorRef<Msg>, dealt: Dealt) {
         let Dealt { peer, mut ended, orders, _pending } = dealt;
-        #[cfg(test)]
-        crate::faults::strike("listener");
+        fault!(await "listener");
         self.next += 1;
         let args = || connection::Args { orders: orders.clone(), ended: ended.clone(), grace: self.args.grace };
         let start = async {
@@ -188,7 +187,7 @@ impl Front {
 /// Accepts for as long as the listener lives.
 async fn accept(front: Arc<Front>, socket: tokio::net::TcpListener, listener: ActorRef<Msg>, health: Arc<ChildHealth>) {
     while !front.is_closed.load(Ordering::Acquire) {
-        match socket.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+        match accepted(&socket).await {
             Ok((stream, peer)) => {
                 if let Some((orders, ended)) = front.deal(stream, peer) {
                     let _pending = health.begin();
@@ -206,6 +205,13 @@ async fn accept(front: Arc<Front>, socket: tokio::net::TcpListener, listener: Ac
             }
         }
     }
+}
+
+/// The next connection.
+async fn accepted(socket: &tokio::net::TcpListener) -> std::io::Result<(std::net::TcpStream, SocketAddr)> {
+    fault!(io "listener.accept")?;
+    let (stream, peer) = socket.accept().await?;
+    Ok((stream.into_std()?, peer))
 }
 
 /// Errors that concern the one connection that was about to be accepted.

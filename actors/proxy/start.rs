@@ -7,6 +7,7 @@ use hyper::header::HeaderValue;
 use rustls::pki_types::ServerName;
 
 use super::{LaneHandle, Limits, Plan, Recorder, Settings, Target, tls_connector};
+use crate::kit::Registry;
 use crate::runtimes;
 use crate::system::StartError;
 
@@ -14,7 +15,11 @@ use crate::system::StartError;
 ///
 /// # Errors
 /// The gateway's address is of no use, TLS cannot be set up, or there are no threads to be had.
-pub(crate) fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Vec<LaneHandle>, StartError> {
+pub(crate) fn start_lanes(
+    config: &Config,
+    recorder: Arc<Recorder>,
+    registry: &Registry,
+) -> Result<Vec<LaneHandle>, StartError> {
     let upstream = &config.proxy.upstream;
     let not_a_host = |_| StartError::Tls { upstream: upstream.text.clone(), reason: "not a host name".into() };
     let tls = match upstream.https {
@@ -57,5 +62,9 @@ pub(crate) fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Ve
         0 => runtimes::cores(),
         lanes => lanes as usize,
     };
-    (0..count).map(|number| LaneHandle::start(number, plan.clone()).map_err(StartError::Threads)).collect()
+    let start = |number| {
+        let pulse = registry.pulse(&format!("lane-{number}"));
+        LaneHandle::start(number, plan.clone(), pulse).map_err(StartError::Threads)
+    };
+    (0..count).map(start).collect()
 }

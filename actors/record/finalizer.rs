@@ -21,7 +21,7 @@ use super::index::Door;
 use super::intake::Intake;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
-use crate::kit::{Budget, Slot};
+use crate::kit::{Budget, ChildHealth, Slot};
 
 /// How often an append that the disk refused is tried before the trace is given up and counted.
 const APPEND_TRIES: u32 = 8;
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) held: Held,
     /// The way to the files.
     pub(crate) writers: Slot<writers::Msg>,
+    /// Knows what the writers are asked for.
+    pub(crate) writers_health: Arc<ChildHealth>,
     /// The way to the index.
     pub(crate) index: Door,
     /// How bodies are read while attachments are saved.
@@ -87,6 +89,8 @@ pub(crate) enum Msg {}
 pub(crate) struct Args {
     pub(crate) trace: Arc<HeldTrace>,
     pub(crate) shared: Arc<Shared>,
+    /// Its own, for the watchdog: only what it does itself, for whom it waits is another's affair.
+    pub(crate) health: Arc<ChildHealth>,
 }
 
 impl Actor for Finalizer {
@@ -112,7 +116,7 @@ impl Actor for Finalizer {
 
 impl Args {
     async fn run(&self) {
-        let Args { trace, shared } = self;
+        let Args { trace, shared, .. } = self;
         let id = trace.content.id();
         // Who parses goes on to its line's room before the next may parse: lines that wait for the disk are
         // bounded by their bytes, however far a body was decoded. An error cannot be: nobody closes it.
@@ -131,7 +135,8 @@ impl Args {
 
     /// The line and its row; `None` if a filter wants the trace gone.
     fn finalize(&self) -> Option<Arc<Finished>> {
-        let Args { trace, shared } = self;
+        let Args { trace, shared, health } = self;
+        let _under_way = health.begin();
         let began = std::time::Instant::now();
         let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
         shared.counters.timings.drain_ms.observe(began.saturating_duration_since(trace.content.handed_over()));
@@ -139,9 +144,10 @@ impl Args {
         let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
         let is_filtered = |path: &str| {
             let is_filtered = shared.path_filter.matches(path);
-            #[cfg(test)]
-            if !is_filtered {
-                crate::faults::strike(if is_first_try { "finalizer" } else { "finalizer.raw" });
+            match (is_filtered, is_first_try) {
+                (true, _) => {}
+                (false, true) => fault!("finalizer"),
+                (false, false) => fault!("finalizer.raw"),
             }
             is_filtered
         };
@@ -163,7 +169,7 @@ impl Args {
     /// Sees the line into its file. A writer that crashed, or is not there yet, is asked again for as long as
     /// it takes; a disk that refuses is not. `None` if there will be no line.
     async fn append(&self, finished: &Arc<Finished>) -> Option<BucketId> {
-        let Args { trace, shared } = self;
+        let Args { trace, shared, .. } = self;
         let mut pause = FIRST_PAUSE;
         let mut refused = 0;
         loop {
@@ -175,6 +181,7 @@ impl Args {
                 return None;
             }
             let (trace_again, finished) = (trace.clone(), finished.clone());
+            let _asking = shared.writers_health.begin();
             match shared.writers.ask(|reply| writers::Msg::Append { trace: trace_again, finished, reply }).await {
                 Ok(Ok(Appended)) => continue,
                 Ok(Err(AppendFailed)) => {
@@ -197,7 +204,11 @@ impl Args {
         if finished.attachments.is_empty() {
             return;
         }
+        let _under_way = self.health.begin();
         let id = finished.row.id;
+        if let Err(error) = fault!(io "media.write") {
+            return tracing::warn!(trace = %id, %error, "attachments are only in the line");
+        }
         let folder = self.shared.layout.media(bucket, id);
         let written = media::write(&folder, &finished.attachments);
         for error in written.failures {

@@ -223,8 +223,7 @@ impl State {
         if self.waiting.is_empty() {
             return;
         }
-        #[cfg(test)]
-        crate::faults::strike("index");
+        fault!(await "index");
         let batch = std::mem::take(&mut self.waiting);
         if self.healing.is_resting() {
             // It was just refused: rather than hold rows for long, they are let go, and read back.
@@ -284,6 +283,7 @@ impl State {
         if self.healing.is_resting() {
             return self.missed();
         }
+        let _under_way = self.args.health.begin();
         let layout = self.args.layout.clone();
         let budget = index::Budget { bytes: CATCH_UP_BYTES };
         let caught_up = self

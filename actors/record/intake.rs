@@ -53,8 +53,7 @@ impl<T> Queue<T> {
         self.items.push(item);
         // Sequentially consistent with `sleep`: either this sees the flag, or `sleep` sees the item.
         if self.is_asleep.swap(false, Ordering::SeqCst) {
-            #[cfg(test)]
-            if crate::faults::is_due("intake.wake") {
+            if fault!(is "intake.wake") {
                 return;
             }
             (self.wake)();

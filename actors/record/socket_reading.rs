@@ -119,8 +119,7 @@ impl Reading {
         self.under_way = Some(news);
         match &self.under_way {
             Some(News::Passed(batch)) => {
-                #[cfg(test)]
-                crate::faults::strike("socket");
+                fault!("socket");
                 match &mut self.state {
                     State::Reading(reader) => {
                         pass(batch, reader, &mut self.pieces, shared);
