@@ -94,6 +94,7 @@ mod armed {
         #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "unit tests need none but the others"))]
         Panic,
         /// It is held up for so long: the handler where it awaits, else the thread.
+        #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "unit tests need none but the others"))]
         Hang(Duration),
         /// Its thread is held up for so long, whatever its form.
         #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "unit tests need none but the others"))]

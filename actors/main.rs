@@ -10,6 +10,7 @@ mod cli;
 mod kit;
 mod log;
 mod mock;
+mod notify;
 mod proxy;
 mod record;
 mod runtimes;

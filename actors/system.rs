@@ -1,12 +1,17 @@
 //! The composition root: what runs on which runtime, in which order it starts, and the supervision table.
 
+mod bounds;
+mod ending;
+mod reloading;
+mod watching;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use api_log::config::{Config, ListenAddress, Storage};
-use api_log::counters::{Counters, DropCause};
+use api_log::counters::Counters;
 use api_log::ids::{TraceIds, UnixMillis};
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
@@ -17,22 +22,24 @@ use api_log::store::overrides::Overrides;
 use api_log::store::token::{self, TokenError};
 use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
+use arc_swap::ArcSwap;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::api;
 use crate::kit::{
-    Budget, Child, EndedUnasked, Escalation, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs, WatchdogMsg,
+    Budget, Child, EndedUnasked, Escalation, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogMsg,
 };
 use crate::proxy::listener::{self, Front};
-use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
-use crate::record::finalizer::Shared;
+use crate::proxy::{self, LaneHandle, Recorder, start_lanes};
+use crate::record::finalizer::{self, Shared};
 use crate::record::{
     Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
     sockets as upgraded, spool, writers,
 };
-use crate::stalls::Stalls;
 use crate::{runtimes, sockets};
+use bounds::Bounded;
+pub(crate) use reloading::LastReload;
 
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
 const MOST_WAITING: usize = 65_536;
@@ -40,8 +47,6 @@ const MOST_WAITING: usize = 65_536;
 const DRAIN_GRACE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 20 });
 /// What they may take beyond that, to count what they could not finish.
 const COUNT_GRACE: Duration = Duration::from_secs(5);
-/// What connections may take to end once they are cut.
-const CUT_GRACE: Duration = Duration::from_secs(2);
 /// How often the recording threads give a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often to look whether the last connection has ended.
@@ -111,6 +116,11 @@ pub(crate) struct System {
     lanes: Arc<Vec<LaneHandle>>,
     intake: Arc<Intake>,
     shared: Arc<Shared>,
+    door: index::Door,
+    api: Arc<api::State>,
+    lanes_live: Arc<ArcSwap<proxy::Live>>,
+    max_body_bytes: Arc<AtomicU64>,
+    last_reload: LastReload,
     recording: Runtime,
     grace: Duration,
     /// Given back last: until then this recorder may write.
@@ -182,20 +192,20 @@ impl System {
             settings_without_media: FinalizeSettings { extracts_media: false, ..settings.clone() },
             settings,
             saves_media: AtomicBool::new(overridden.unwrap_or(config.media.save_attachments)),
-            path_filter: config.plugins.path_filter.clone(),
+            live: ArcSwap::from_pointee(finalizer::Live::of(config)),
             parsing: Semaphore::new(runtimes::recording_threads()),
             lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
             layout: layout.clone(),
-            slow_trace: config.timeouts.slow_trace,
         });
+        let max_body_bytes = Arc::new(AtomicU64::new(config.storage.max_body_bytes));
         let ids = Arc::new(TraceIds::new(rand::random()));
         let sockets = Arc::new(SocketShared {
             intake: intake.clone(),
             memory: memory.clone(),
             counters: counters.clone(),
             ids: ids.clone(),
-            limits: SocketShared::limits(config.storage.max_body_bytes),
+            max_body_bytes: max_body_bytes.clone(),
             max_waiting: MOST_WAITING,
         });
         let recorder = Arc::new(Recorder {
@@ -204,23 +214,38 @@ impl System {
             counters: counters.clone(),
             ids,
             tmp: layout.tmp(),
-            max_body_bytes: config.storage.max_body_bytes,
+            max_body_bytes: max_body_bytes.clone(),
             spill_bytes: config.capture.spill_bytes,
             max_waiting: MOST_WAITING,
             upstream: config.proxy.upstream.text.clone(),
         });
-        let lanes = Arc::new(start_lanes(config, recorder, &registry)?);
+        let lanes_live = Arc::new(ArcSwap::from_pointee(proxy::Live::of(config)));
+        let lanes = Arc::new(start_lanes(config, recorder, lanes_live.clone(), &registry)?);
         registry.pulse("recording threads").of_runtime(recording.handle(), BEAT_EVERY);
-        registry.show("finished lines", &shared.lines);
         let front = Arc::new(Front {
             socket: proxy_socket,
             lanes: lanes.clone(),
             max_connections: config.proxy.max_connections,
             accepted: AtomicU64::new(0),
+            high_water: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         });
+        let open_sockets = Arc::new(OpenSockets::default());
+        bounds::show(
+            &registry,
+            Bounded {
+                memory: &memory,
+                intake: &intake,
+                shared: &shared,
+                sockets: &open_sockets,
+                front: Arc::downgrade(&front),
+                counters: &counters,
+                most_held: config.storage.writer_chan_size,
+            },
+        );
+        let last_reload = LastReload::default();
         let api = api::Args {
             socket: Arc::new(api_socket),
             state: Arc::new(api::State::new(api::Parts {
@@ -228,11 +253,12 @@ impl System {
                 layout: layout.clone(),
                 counters: counters.clone(),
                 registry: registry.clone(),
-                memory,
-                intake: intake.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
+                escalation: escalation.clone(),
+                last_reload: last_reload.clone(),
                 media_is_overridden: overridden.is_some(),
+                metrics_want_token: config.api.metrics_auth,
             })),
         };
         let (ended, upgraded, spills) = (intake.clone(), intake.clone(), intake.clone());
@@ -248,9 +274,10 @@ impl System {
             intake: intake.clone(),
             shared: shared.clone(),
             sockets,
+            open_sockets,
             front: front.clone(),
-            api,
-            door,
+            api: api.clone(),
+            door: door.clone(),
             storage: config.storage.clone(),
             grace: config.shutdown.grace,
         };
@@ -263,6 +290,11 @@ impl System {
             lanes,
             intake,
             shared,
+            door,
+            api: api.state,
+            lanes_live,
+            max_body_bytes,
+            last_reload,
             recording,
             grace: config.shutdown.grace,
             lock,
@@ -272,49 +304,6 @@ impl System {
             #[cfg(test)]
             slots,
         })
-    }
-
-    /// Waits until the system ends by itself, because something failed too often.
-    pub(crate) async fn ended(&mut self) -> EndedUnasked {
-        tokio::select! {
-            ended = self.root.ended() => ended,
-            reason = self.escalation.raised() => EndedUnasked(reason),
-        }
-    }
-
-    /// Ends in order: listeners, exchanges under way, captures, lines, rows. Whatever is not done at the end of
-    /// the grace is cut, and recorded as such.
-    pub(crate) async fn drain(self) -> bool {
-        let System {
-            root, front, lanes, intake, shared, counters, recording, grace, lock: _held_until_the_end, ..
-        } = self;
-        // By their lanes, for a crash of the listener leaves connections without an actor; and before anything that
-        // takes in what they captured.
-        front.close();
-        lanes.iter().for_each(|lane| lane.order(Order::Drain));
-        if !is_quiet_within(&front, grace).await {
-            tracing::warn!(connections = front.open(), "connections did not end in time; they are cut");
-            lanes.iter().for_each(|lane| lane.order(Order::Cut));
-            is_quiet_within(&front, CUT_GRACE).await;
-        }
-        drop(front);
-        let drained = root.drain(grace + 3 * DRAIN_GRACE).await;
-        if let Err(error) = &drained {
-            tracing::error!("{error}");
-        }
-        lanes.iter().for_each(|lane| lane.order(Order::Cut));
-        let ended = tokio::task::spawn_blocking(move || {
-            if let Some(lanes) = Arc::into_inner(lanes) {
-                lanes.into_iter().for_each(LaneHandle::join);
-            }
-            recording.shutdown_timeout(Duration::from_secs(1));
-        });
-        let has_ended = ended.await.is_ok();
-        let unwritten = shared.give_up_the_rest(&intake);
-        if unwritten > 0 {
-            tracing::error!(unwritten, "nobody was left to write these traces");
-        }
-        has_ended && drained.is_ok() && counters.ledger.dropped(DropCause::Shutdown) == 0
     }
 }
 
@@ -328,6 +317,7 @@ struct Parts {
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     sockets: Arc<SocketShared>,
+    open_sockets: Arc<OpenSockets>,
     front: Arc<Front>,
     api: api::Args,
     door: index::Door,
@@ -347,6 +337,7 @@ impl Parts {
             intake,
             shared,
             sockets,
+            open_sockets,
             front,
             api,
             door,
@@ -389,7 +380,7 @@ impl Parts {
         let sockets = {
             let args = upgraded::Args {
                 intake: intake.clone(),
-                open: Arc::new(OpenSockets::default()),
+                open: open_sockets,
                 shared: sockets,
                 health: registry.child("sockets"),
                 nursery: registry.nursery("sockets"),
@@ -419,17 +410,7 @@ impl Parts {
             Child::actor("listener", &slots.listener, move || (listener::Listener, args.clone()))
         };
         let watchdog = {
-            let stalls = Stalls::default();
-            let (period, patience, limit) = watchdog_times();
-            let args = WatchdogArgs {
-                excused: registry.condition("disk_stalled"),
-                registry: registry.clone(),
-                period,
-                patience,
-                limit,
-                escalation,
-                excuse: Arc::new(move || stalls.look()),
-            };
+            let args = watching::args(&registry, escalation);
             Child::actor("watchdog", &slots.watchdog, move || (Watchdog, args.clone()))
         };
         Plan {
@@ -453,26 +434,6 @@ impl Parts {
             ],
         }
     }
-}
-
-/// How often the watchdog looks, when it kills, and how much longer it waits until it ends what cannot be killed.
-fn watchdog_times() -> (Duration, Duration, Duration) {
-    #[cfg(feature = "faults")]
-    if let Some(times) = crate::faults::file::watchdog_times() {
-        return times;
-    }
-    (Duration::from_secs(5), Duration::from_secs(60), Duration::from_secs(240))
-}
-
-/// Waits until no client is connected; `false` if that takes longer.
-async fn is_quiet_within(front: &Front, within: Duration) -> bool {
-    let quiet = async {
-        while front.open() > 0 {
-            // The lanes tell nobody; the recorder ends only once.
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    tokio::time::timeout(within, quiet).await.is_ok()
 }
 
 /// A queue whose push wakes the actor in `slot`.

@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, health, index, traces};
+use super::{State, auth, config, health, index, metrics, ready, traces};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -45,6 +45,12 @@ pub(crate) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/", open(health::root))
         .route("/healthz", open(health::healthz))
+        .route("/readyz", open(ready::readyz))
+        .route(
+            "/metrics",
+            open(metrics::metrics)
+                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_for_metrics)),
+        )
         .merge(protected)
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))

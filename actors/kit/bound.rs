@@ -1,5 +1,7 @@
 //! Whatever may wait somewhere, in one form: how much, the most so far, how much may, and what came of the rest.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::Serialize;
 
 use super::BudgetReport;
@@ -76,5 +78,25 @@ impl BoundReport {
             .count(budget.used_count, budget.high_water_count, Some(budget.max_count))
             .bytes(budget.used_bytes, budget.high_water_bytes, Some(budget.max_bytes))
             .dropped("refused", budget.refused)
+    }
+}
+
+/// How full something is that has no budget: set by who fills it, read by anyone.
+#[derive(Default)]
+pub(crate) struct Depth {
+    now: AtomicU64,
+    high_water: AtomicU64,
+}
+
+impl Depth {
+    /// So much is in it now.
+    pub(crate) fn set(&self, depth: usize) {
+        self.now.store(depth as u64, Ordering::Relaxed);
+        self.high_water.fetch_max(depth as u64, Ordering::Relaxed);
+    }
+
+    /// Now, and at most so far.
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (self.now.load(Ordering::Relaxed), self.high_water.load(Ordering::Relaxed))
     }
 }

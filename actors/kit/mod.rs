@@ -39,7 +39,7 @@ mod supervisor;
 mod watchdog;
 
 pub(crate) use self::beside::{Beside, beside, beside_local};
-pub(crate) use self::bound::{BoundReport, Dropped, Level};
+pub(crate) use self::bound::{BoundReport, Depth, Dropped, Level};
 pub(crate) use self::budget::{Budget, BudgetReport, Permit};
 pub(crate) use self::child::{Child, Restart, Starting, spawn_on};
 pub(crate) use self::condition::{Condition, Raised};

@@ -1,10 +1,12 @@
 //! Everything under supervision in one place, readable by anyone without asking an actor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_log::ids::UnixMillis;
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::probe::{as_text, as_text_if_any};
 use super::{
@@ -22,7 +24,7 @@ struct Entries {
     pulses: Vec<Arc<Pulse>>,
     bounds: Vec<(Arc<str>, Measure)>,
     conditions: Vec<Condition>,
-    looked_at: Option<UnixMillis>,
+    looked: Option<(UnixMillis, Instant)>,
 }
 
 /// Tells how a bound stands, by its name.
@@ -123,7 +125,9 @@ impl Registry {
         let nurseries = nurseries.iter().map(|it| it.report()).map(|it| {
             // What has no limit of its own is as many as something else lets there be.
             let limit = (it.limit < u64::from(u32::MAX)).then_some(it.limit);
-            BoundReport::new(it.name).count(it.running, it.high_water, limit).dropped("refused", it.refused)
+            BoundReport::new(format!("nursery_{}", it.name))
+                .count(it.running, it.high_water, limit)
+                .dropped("refused", it.refused)
         });
         shown.iter().map(|(name, measure)| measure(name)).chain(nurseries).collect()
     }
@@ -151,10 +155,15 @@ impl Registry {
             children,
             nurseries: entries.nurseries.iter().map(|it| it.report()).collect(),
             pulses,
-            looked_at: entries.looked_at,
+            looked_at: entries.looked.map(|(at, _)| at),
             troubles,
             conditions: entries.conditions.iter().filter_map(Condition::raised).collect(),
         }
+    }
+
+    /// The names of all conditions there are, and whether each is raised.
+    pub(crate) fn conditions(&self) -> Vec<(&'static str, bool)> {
+        self.0.lock().conditions.iter().map(|it| (it.name(), it.raised().is_some())).collect()
     }
 
     /// All pulses.
@@ -162,15 +171,15 @@ impl Registry {
         self.0.lock().pulses.clone()
     }
 
-    /// When the watchdog looked last.
-    pub(crate) fn looked_at(&self) -> Option<UnixMillis> {
-        self.0.lock().looked_at
+    /// How long ago the watchdog looked last, if it did.
+    pub(crate) fn looked(&self) -> Option<Duration> {
+        self.0.lock().looked.map(|(_, at)| at.elapsed())
     }
 
     /// The watchdog looks now. Whom it looks at: the supervised children, and those in nurseries that asked for it.
     pub(super) fn look(&self) -> (Vec<Arc<ChildHealth>>, Vec<Arc<ChildHealth>>) {
         let mut entries = self.0.lock();
-        entries.looked_at = Some(UnixMillis::now());
+        entries.looked = Some((UnixMillis::now(), Instant::now()));
         (entries.children.clone(), entries.nurseries.iter().flat_map(|it| it.watched()).collect())
     }
 }

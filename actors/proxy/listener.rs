@@ -45,6 +45,8 @@ pub(crate) struct Front {
     pub(crate) max_connections: u64,
     /// Connections accepted since start.
     pub(crate) accepted: AtomicU64,
+    /// The most that were open at once.
+    pub(crate) high_water: AtomicU64,
     /// Connections refused with 503 since start.
     pub(crate) refused: AtomicU64,
     /// Accept errors since start.
@@ -148,6 +150,7 @@ impl Front {
         peer: SocketAddr,
     ) -> Option<(watch::Sender<Order>, watch::Receiver<bool>)> {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.high_water.fetch_max(self.open() as u64 + 1, Ordering::Relaxed);
         let is_refused = self.max_connections > 0 && self.open() as u64 >= self.max_connections;
         if is_refused {
             self.refused.fetch_add(1, Ordering::Relaxed);

@@ -3,13 +3,32 @@
 use std::sync::Arc;
 
 use api_log::config::Config;
+use arc_swap::ArcSwap;
 use hyper::header::HeaderValue;
 use rustls::pki_types::ServerName;
 
-use super::{LaneHandle, Limits, Plan, Recorder, Settings, Target, tls_connector};
+use super::{LaneHandle, Limits, Live, Plan, Recorder, Settings, Target, tls_connector};
 use crate::kit::Registry;
 use crate::runtimes;
 use crate::system::StartError;
+
+/// What the pulses of lanes are called, with their numbers behind.
+pub(crate) const LANE: &str = "lane-";
+
+impl Live {
+    /// As the configuration has it.
+    pub(crate) fn of(config: &Config) -> Live {
+        Live {
+            capture_filter: config.plugins.capture_filter.clone(),
+            is_capturing: config.capture.enabled,
+            limits: Limits {
+                read_header: config.timeouts.read_header,
+                idle: config.timeouts.idle,
+                stream_idle: config.timeouts.stream_idle,
+            },
+        }
+    }
+}
 
 /// Starts the lanes' threads.
 ///
@@ -18,6 +37,7 @@ use crate::system::StartError;
 pub(crate) fn start_lanes(
     config: &Config,
     recorder: Arc<Recorder>,
+    live: Arc<ArcSwap<Live>>,
     registry: &Registry,
 ) -> Result<Vec<LaneHandle>, StartError> {
     let upstream = &config.proxy.upstream;
@@ -49,13 +69,7 @@ pub(crate) fn start_lanes(
             max_header_bytes: config.proxy.max_header_bytes,
         }),
         recorder,
-        capture_filter: Arc::new(config.plugins.capture_filter.clone()),
-        is_capturing: config.capture.enabled,
-        limits: Limits {
-            read_header: config.timeouts.read_header,
-            idle: config.timeouts.idle,
-            stream_idle: config.timeouts.stream_idle,
-        },
+        live,
         max_header_bytes: config.proxy.max_header_bytes,
     };
     let count = match config.proxy.lanes {
@@ -63,7 +77,7 @@ pub(crate) fn start_lanes(
         lanes => lanes as usize,
     };
     let start = |number| {
-        let pulse = registry.pulse(&format!("lane-{number}"));
+        let pulse = registry.pulse(&format!("{LANE}{number}"));
         LaneHandle::start(number, plan.clone(), pulse).map_err(StartError::Threads)
     };
     (0..count).map(start).collect()

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use api_log::config::Config;
 use api_log::counters::{Counters, DropCause};
 use api_log::ids::BucketId;
 use api_log::media;
 use api_log::plugin::path_patterns::PathPatterns;
 use api_log::store::layout::Layout;
 use api_log::trace::{FinalizeSettings, Finished};
+use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
 
@@ -46,8 +48,8 @@ pub(crate) struct Shared {
     pub(crate) settings_without_media: FinalizeSettings,
     /// Whether attachments are written beside the lines.
     pub(crate) saves_media: AtomicBool,
-    /// Paths whose traces are not recorded.
-    pub(crate) path_filter: PathPatterns,
+    /// What a reload changes.
+    pub(crate) live: ArcSwap<Live>,
     /// How many traces are read at once.
     pub(crate) parsing: Semaphore,
     /// What finished lines may take until they stand in their files.
@@ -56,14 +58,27 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// The data dir.
     pub(crate) layout: Layout,
+}
+
+/// What can be changed while traces are finalized.
+pub(crate) struct Live {
+    /// Paths whose traces are not recorded.
+    pub(crate) path_filter: PathPatterns,
     /// From which duration a trace is told of in the log.
     pub(crate) slow_trace: Option<Duration>,
 }
 
+impl Live {
+    /// As the configuration has it.
+    pub(crate) fn of(config: &Config) -> Live {
+        Live { path_filter: config.plugins.path_filter.clone(), slow_trace: config.timeouts.slow_trace }
+    }
+}
+
 impl Shared {
-    /// Counts everything that is still on its way as dropped: the recorder ends, and nobody will write it any more.
-    /// Says how much that was.
-    pub(crate) fn give_up_the_rest(&self, intake: &Intake) -> u64 {
+    /// The recorder ends, and nobody will write what is still on its way: it is counted as dropped. Says how much that
+    /// was. This is the one place where what is left at the ceiling of a shutdown meets its end.
+    pub(crate) fn spool_the_rest(&self, intake: &Intake) -> u64 {
         let mut dropped = 0;
         let mut drop_one = || {
             self.counters.ledger.count_dropped(DropCause::Shutdown);
@@ -142,8 +157,9 @@ impl Args {
         shared.counters.timings.drain_ms.observe(began.saturating_duration_since(trace.content.handed_over()));
         let saves_media = shared.saves_media.load(Ordering::Relaxed);
         let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
+        let live = shared.live.load();
         let is_filtered = |path: &str| {
-            let is_filtered = shared.path_filter.matches(path);
+            let is_filtered = live.path_filter.matches(path);
             match (is_filtered, is_first_try) {
                 (true, _) => {}
                 (false, true) => fault!("finalizer"),
@@ -159,7 +175,7 @@ impl Args {
         shared.counters.timings.parse_ms.observe(began.elapsed());
         let row = &finished.row;
         let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);
-        if shared.slow_trace.is_some_and(|threshold| duration >= threshold) {
+        if live.slow_trace.is_some_and(|threshold| duration >= threshold) {
             shared.counters.slow_traces.increment();
             tracing::warn!(trace = %row.id, path = row.path, status = row.status, ?duration, "slow trace");
         }

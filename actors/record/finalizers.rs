@@ -94,7 +94,7 @@ impl Actor for Finalizers {
             // Waits for the finalizers that run, so the next round finds room.
             state.running.drain(deadline.saturating_duration_since(Instant::now())).await;
             if Instant::now() >= deadline {
-                let dropped = state.args.shared.give_up_the_rest(&state.args.intake);
+                let dropped = state.args.shared.spool_the_rest(&state.args.intake);
                 if dropped > 0 {
                     tracing::error!(dropped, "traces were not written in time");
                 }

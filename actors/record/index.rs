@@ -36,6 +36,8 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Rows that may wait, and what a row is taken to weigh.
 const MOST_WAITING: usize = 131_072;
 const ROW_BYTES: u64 = 1024;
+/// What a correction is taken to weigh.
+const CORRECTION_BYTES: u64 = 128;
 /// What each turn of a row's conversation adds: its prefix hash and its fingerprint.
 const TURN_BYTES: usize = 24;
 
@@ -56,6 +58,8 @@ pub(crate) enum Msg {
         id: TraceId,
         /// How many there are.
         count: u32,
+        /// Its room.
+        _permit: Permit,
     },
     /// The index was looked through.
     Checked(Checked),
@@ -83,7 +87,7 @@ impl Door {
     /// The way to whoever is in `slot`.
     pub(crate) fn new(slot: Slot<Msg>, registry: &Registry) -> Door {
         let room = Budget::new(MOST_WAITING as u64 * ROW_BYTES, MOST_WAITING);
-        registry.show("index rows", &room);
+        registry.show("index_rows", &room);
         let (health, status) = (registry.child("index"), Arc::new(Status::new(registry)));
         Door { slot, room, missed: Arc::new(AtomicBool::new(false)), health, status }
     }
@@ -125,7 +129,9 @@ impl Door {
 
     /// Corrects a row. If that is lost, a rebuild counts again.
     pub(crate) fn correct_media_count(&self, id: TraceId, count: u32) {
-        if self.slot.cast(Msg::MediaCount { id, count }).is_err() {
+        let cast =
+            self.room.try_take(CORRECTION_BYTES).map(|_permit| self.slot.cast(Msg::MediaCount { id, count, _permit }));
+        if !cast.is_some_and(|it| it.is_ok()) {
             self.status.keep_correction(id, count);
         }
     }
@@ -184,7 +190,7 @@ impl Actor for Index {
             }
             Msg::Look => state.look(&myself).await,
             Msg::CatchUp => state.catch_up(&myself).await,
-            Msg::MediaCount { id, count } => state.correct(&myself, id, count).await,
+            Msg::MediaCount { id, count, _permit } => state.correct(&myself, id, count).await,
             Msg::Checked(checked) => state.checked(&myself, checked).await,
         }
         Ok(())

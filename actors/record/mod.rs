@@ -32,7 +32,7 @@ mod tests;
 
 pub(crate) use captured::{Block, Captured, CapturedBody, Memory, Share, SpoolFile};
 pub(crate) use held::{Content, Held};
-pub(crate) use intake::{Intake, Queue, SpillOrder};
-pub(crate) use open_socket::{Batch, Ended as SocketEnded, News, OpenSocket, OpenSockets};
+pub(crate) use intake::{Intake, MOST_SPILLS, Queue, SpillOrder};
+pub(crate) use open_socket::{Batch, Ended as SocketEnded, MOST_NEWS, News, OpenSocket, OpenSockets};
 pub(crate) use socket_reading::Shared as SocketShared;
 pub(crate) use writer::{MOST_SYNCING, Shared as WriterShared};

@@ -32,7 +32,7 @@ pub use keys::{
 };
 pub use kinds::Level;
 pub use sources::Sources;
-pub use table::{Key, Rules};
+pub use table::{Change, Key, Rules};
 pub use texts::Secret;
 
 impl Config {

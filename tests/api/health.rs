@@ -88,3 +88,13 @@ fn health_counts_what_was_recorded() {
     assert!(counters["timings"]["sqlite_ms"]["count"].as_u64().unwrap() >= 1);
     assert_eq!(health["degraded"], Value::Array(Vec::new()));
 }
+
+#[test]
+fn a_recorder_that_serves_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(dir.path());
+    let reply = crate::stack::call(recorder.api, "GET", "/readyz", &[], b"");
+    assert_eq!((reply.status, reply.json()), (200, serde_json::json!({"ready": true, "reasons": []})));
+    assert_eq!(recorder.get("/healthz")["ready"], true);
+    assert_eq!(recorder.get("/healthz")["reload"], Value::Null);
+}

@@ -10,4 +10,5 @@ mod detail;
 mod health;
 mod lists;
 mod media;
+mod metrics;
 mod sessions;

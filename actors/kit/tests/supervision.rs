@@ -297,7 +297,7 @@ fn the_registry_shows_children_nurseries_and_bounds_as_json() {
     assert_eq!(names("nurseries"), ["many"]);
     assert_eq!(json["children"][0]["queue_depth"], 1);
     let bounds = serde_json::to_value(registry.bounds()).unwrap();
-    assert_eq!((&bounds[0]["name"], &bounds[1]["name"]), (&"memory".into(), &"many".into()));
+    assert_eq!((&bounds[0]["name"], &bounds[1]["name"]), (&"memory".into(), &"nursery_many".into()));
     assert_eq!((&bounds[0]["bytes"]["limit"], &bounds[0]["count"]["limit"]), (&10.into(), &2.into()));
     assert_eq!(json["children"][0]["state"], "starting");
     assert_eq!(json["children"][0]["since"].as_str().map(str::len), Some("2026-05-27T10:23:45.810Z".len()));
