@@ -19,7 +19,7 @@ use crate::record::index::Door;
 
 /// What connections may take to end once they are cut.
 const CUT_GRACE: Duration = Duration::from_secs(2);
-/// What everything behind them may take once there is a hurry.
+/// What everything behind them may take once there is a hurry, or something blocks.
 const HURRIED: Duration = Duration::from_secs(10);
 /// How often to tell what is left.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -64,10 +64,11 @@ impl System {
     }
 
     async fn end(self, mut hurried: watch::Receiver<bool>) -> bool {
-        let System {
-            root, front, lanes, intake, shared, counters, recording, grace, api, lock: _until_the_end, ..
-        } = self;
+        let System { root, front, lanes, intake, shared, counters, recording, grace, api, escalation, .. } = self;
+        let _until_the_end = self.lock;
         drop(api);
+        // What blocks its thread gets on no further for being waited for.
+        let within = if escalation.reason().is_some() { HURRIED } else { grace + 3 * DRAIN_GRACE };
         // By their lanes, for a crash of the listener leaves connections without an actor; and before anything that
         // takes in what they captured.
         front.close();
@@ -83,7 +84,7 @@ impl System {
         }
         drop(front);
         let drained = {
-            let mut draining = pin!(root.drain(grace + 3 * DRAIN_GRACE));
+            let mut draining = pin!(root.drain(within));
             tokio::select! {
                 drained = &mut draining => drained,
                 () = told(&mut hurried) => timeout(HURRIED, &mut draining).await.unwrap_or(Err(NotDrained(HURRIED))),
