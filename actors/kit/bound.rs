@@ -74,10 +74,14 @@ impl BoundReport {
 
     /// As the budget stands; what it refuses goes by that name.
     pub(super) fn of_budget(name: &str, budget: &BudgetReport) -> BoundReport {
-        BoundReport::new(name)
+        let report = BoundReport::new(name)
             .count(budget.used_count, budget.high_water_count, Some(budget.max_count))
-            .bytes(budget.used_bytes, budget.high_water_bytes, Some(budget.max_bytes))
-            .dropped("refused", budget.refused)
+            .dropped("refused", budget.refused);
+        // One of no bytes is a bound in number only.
+        match budget.max_bytes {
+            0 => report,
+            max => report.bytes(budget.used_bytes, budget.high_water_bytes, Some(max)),
+        }
     }
 }
 

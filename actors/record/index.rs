@@ -131,7 +131,7 @@ impl Door {
     pub(crate) fn correct_media_count(&self, id: TraceId, count: u32) {
         let cast =
             self.room.try_take(CORRECTION_BYTES).map(|_permit| self.slot.cast(Msg::MediaCount { id, count, _permit }));
-        if !cast.is_some_and(|it| it.is_ok()) {
+        if cast.is_none_or(|it| it.is_err()) {
             self.status.keep_correction(id, count);
         }
     }
