@@ -1,16 +1,16 @@
 //! Faults on demand: a named point in an actor, or before a call to the world, fails as it was told to.
 //!
 //! Compiled for tests, and into a program built with the feature `faults`, which is never a default: elsewhere
-//! [`fault!`] is nothing at all, not even its name. Unit tests arm points themselves; a built program does as the file
-//! named by `API_LOG_FAULTS` says (see [`file`]).
+//! `fault!` is nothing at all, not even its name. Unit tests arm points themselves; a built program does as the file
+//! named by `API_LOG_FAULTS` says (see `actors/faults/file.rs`).
 //!
-//! The points are the process's. Tests that run a whole recorder take turns ([`alone`]), so that none meets a
+//! The points are the process's. Tests that run a whole recorder take turns (`alone`), so that none meets a
 //! fault that another asked for.
 
 #[cfg(feature = "faults")]
 pub(crate) mod file;
 
-/// Passes a point of [`faults::POINTS`](crate::faults): one line at the place that may fail.
+/// Passes a point of the list `POINTS`: one line at the place that may fail.
 ///
 /// | form | where | what may happen |
 /// |---|---|---|

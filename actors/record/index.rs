@@ -198,6 +198,10 @@ impl Actor for Index {
 
     async fn post_stop(&self, myself: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         state.flush(&myself).await;
+        // A row can be behind a line that came while the index was being opened. What is more waits for the next start.
+        if state.is_catching_up || state.args.door.missed.swap(false, Ordering::AcqRel) {
+            state.catch_up(&myself).await;
+        }
         state.leave_off().await;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::stack::Recorder;
+use crate::stack::{Recorder, until};
 
 #[test]
 fn health_has_every_member_of_its_type() {
@@ -71,6 +71,8 @@ fn health_counts_what_was_recorded() {
         recorder.send("/v1/chat/completions", &[("x-answer-status", status), ("x-answer", usage)], ask);
     }
     recorder.await_rows("", 4);
+    // A row is listed before its transaction is counted.
+    until("the transaction is counted", || recorder.get("/healthz")["counters"]["timings"]["sqlite_ms"]["count"] != 0);
     let health = recorder.get("/healthz");
     let counters = &health["counters"];
     let count = |name: &str| counters[name].as_u64().unwrap();

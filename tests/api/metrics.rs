@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::stack::{Recorder, call};
+use serde_json::Value;
+
+use crate::stack::{Recorder, call, until};
 
 /// The text of OpenMetrics, read strictly: families with their types, and samples by name and labels.
 #[derive(Debug, Default)]
@@ -82,6 +84,18 @@ fn scrape(recorder: &Recorder) -> Metrics {
     Metrics::read(reply.text())
 }
 
+/// Both as they stand while nothing is counted: a row is listed before its transaction is.
+fn at_rest(recorder: &Recorder) -> (Value, Metrics) {
+    let mut seen = None;
+    until("nothing is counted any more", || {
+        let (before, metrics, after) = (recorder.get("/healthz"), scrape(recorder), recorder.get("/healthz"));
+        let is_at_rest = ["counters", "ledger", "recording"].iter().all(|it| before[it] == after[it]);
+        seen = Some((after, metrics));
+        is_at_rest
+    });
+    seen.unwrap()
+}
+
 #[test]
 fn whatever_health_counts_stands_in_the_metrics() {
     let dir = tempfile::tempdir().unwrap();
@@ -90,7 +104,7 @@ fn whatever_health_counts_stands_in_the_metrics() {
         recorder.send("/v1/chat/completions", &[("x-answer-status", status)], "{}");
     }
     recorder.await_rows("", 3);
-    let (health, metrics) = (recorder.get("/healthz"), scrape(&recorder));
+    let (health, metrics) = at_rest(&recorder);
     let sample = |name: &str| *metrics.samples.get(name).unwrap_or_else(|| panic!("no {name}: {metrics:#?}"));
 
     let mut seen = 0;
