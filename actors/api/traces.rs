@@ -89,6 +89,9 @@ fn line_unreadable(detail: &str) -> Problem {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
-        Problem::server_error(&error)
+        match error {
+            ReadError::Busy => Problem::busy(),
+            error => Problem::server_error(&error),
+        }
     }
 }

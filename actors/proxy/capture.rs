@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use api_log::counters::{Counters, DropCause, InFlight};
@@ -18,7 +19,9 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::socket_tap::SocketTap;
-use crate::record::{Block, Captured, CapturedBody, Content, Intake, Memory, OpenSocket, Share, SpillOrder, SpoolFile};
+use crate::record::{
+    Block, Captured, CapturedBody, Content, Intake, MOST_SPILLS, Memory, OpenSocket, Share, SpillOrder, SpoolFile,
+};
 
 /// A full tail becomes a block of this size, which can move to disk by itself.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -37,8 +40,8 @@ pub(crate) struct Recorder {
     pub(crate) ids: Arc<TraceIds>,
     /// The folder of spooled bodies.
     pub(crate) tmp: PathBuf,
-    /// Recording cap of each direction.
-    pub(crate) max_body_bytes: u64,
+    /// Recording cap of each direction, from now on.
+    pub(crate) max_body_bytes: Arc<AtomicU64>,
     /// What one direction keeps in memory before it spools.
     pub(crate) spill_bytes: u64,
     /// At most this many ended exchanges wait.
@@ -124,7 +127,7 @@ impl Capture {
 
     /// Makes room for a body whose length is known.
     pub(crate) fn expect(&self, direction: Direction, bytes: u64) {
-        let room = bytes.min(self.recorder.max_body_bytes).min(BLOCK_BYTES as u64);
+        let room = bytes.min(self.recorder.max_body_bytes.load(Ordering::Relaxed)).min(BLOCK_BYTES as u64);
         self.inner.lock().side(direction).reserve(room as usize);
     }
 
@@ -249,7 +252,7 @@ impl Side {
         if self.is_cut || chunk.is_empty() {
             return;
         }
-        let room = recorder.max_body_bytes - self.recorded;
+        let room = recorder.max_body_bytes.load(Ordering::Relaxed).saturating_sub(self.recorded);
         let mut kept = chunk;
         if chunk.len() as u64 > room {
             kept = &chunk[..room as usize];
@@ -292,7 +295,8 @@ impl Side {
     fn freeze(&mut self, recorder: &Recorder, path: impl FnOnce() -> PathBuf) {
         let block = Block::new(std::mem::take(&mut self.tail), self.share.split());
         self.blocks.push(block.clone());
-        if self.in_memory > recorder.spill_bytes || recorder.memory.is_tight() {
+        let is_large = self.in_memory > recorder.spill_bytes || recorder.memory.is_tight();
+        if is_large && recorder.intake.spills.len() < MOST_SPILLS {
             self.in_memory = 0;
             let file = self.spool.get_or_insert_with(|| SpoolFile::new(path())).clone();
             recorder.intake.spills.push(SpillOrder { block: Arc::downgrade(&block), file });

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use api_log::config::Config;
 use api_log::counters::{Counters, DropCause};
 use api_log::ids::SegmentId;
 use api_log::media;
@@ -15,6 +16,7 @@ use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::pressure::{DiskTrouble, Verdict};
 use api_log::trace::{BodiesDropped, FinalizeSettings, Finished, Row};
+use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
 
@@ -25,7 +27,7 @@ use super::index::Door;
 use super::intake::Intake;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
-use crate::kit::{Budget, Slot};
+use crate::kit::{Budget, ChildHealth, Slot};
 use crate::retention::Gauge;
 
 /// How often an append is tried that is refused for another reason than the disk's trouble, before the trace is given up
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) held: Held,
     /// The way to the files.
     pub(crate) writers: Slot<writers::Msg>,
+    /// Knows what the writers are asked for.
+    pub(crate) writers_health: Arc<ChildHealth>,
     /// The way to the index.
     pub(crate) index: Door,
     /// How bodies are read while attachments are saved.
@@ -50,8 +54,8 @@ pub(crate) struct Shared {
     pub(crate) settings_without_media: FinalizeSettings,
     /// Whether attachments are written beside the lines.
     pub(crate) saves_media: AtomicBool,
-    /// Paths whose traces are not recorded.
-    pub(crate) path_filter: PathPatterns,
+    /// What a reload changes.
+    pub(crate) live: ArcSwap<Live>,
     /// How many traces are read at once.
     pub(crate) parsing: Semaphore,
     /// What finished lines may take until they stand in their files.
@@ -70,14 +74,27 @@ pub(crate) struct Shared {
     pub(crate) leases: Leases,
     /// Told of what they take.
     pub(crate) gauge: Gauge,
+}
+
+/// What can be changed while traces are finalized.
+pub(crate) struct Live {
+    /// Paths whose traces are not recorded.
+    pub(crate) path_filter: PathPatterns,
     /// From which duration a trace is told of in the log.
     pub(crate) slow_trace: Option<Duration>,
 }
 
+impl Live {
+    /// As the configuration has it.
+    pub(crate) fn of(config: &Config) -> Live {
+        Live { path_filter: config.plugins.path_filter.clone(), slow_trace: config.timeouts.slow_trace }
+    }
+}
+
 impl Shared {
-    /// Counts everything that is still on its way as dropped: the recorder ends, and nobody will write it any more.
-    /// Says how much that was.
-    pub(crate) fn give_up_the_rest(&self, intake: &Intake) -> u64 {
+    /// The recorder ends, and nobody will write what is still on its way: it is counted as dropped. Says how much that
+    /// was. This is the one place where what is left at the ceiling of a shutdown meets its end.
+    pub(crate) fn spool_the_rest(&self, intake: &Intake) -> u64 {
         let mut dropped = 0;
         let mut drop_one = || {
             self.counters.ledger.count_dropped(DropCause::Shutdown);
@@ -113,6 +130,8 @@ pub(crate) enum Msg {}
 pub(crate) struct Args {
     pub(crate) trace: Arc<HeldTrace>,
     pub(crate) shared: Arc<Shared>,
+    /// Its own, for the watchdog: only what it does itself, for whom it waits is another's affair.
+    pub(crate) health: Arc<ChildHealth>,
 }
 
 impl Actor for Finalizer {
@@ -138,7 +157,7 @@ impl Actor for Finalizer {
 
 impl Args {
     async fn run(&self) {
-        let Args { trace, shared } = self;
+        let Args { trace, shared, .. } = self;
         let id = trace.content.id();
         // Who parses goes on to its line's room before the next may parse: lines that wait for the disk are
         // bounded by their bytes, however far a body was decoded. An error cannot be: nobody closes it.
@@ -174,7 +193,7 @@ impl Args {
 
     /// Why this trace is to be recorded without its bodies, if it is.
     async fn without_bodies(&self) -> Option<BodiesDropped> {
-        let Args { trace, shared } = self;
+        let Args { trace, shared, .. } = self;
         if let Some(trouble) = shared.disk.leaves_out_bodies() {
             return Some(trouble.into());
         }
@@ -186,16 +205,19 @@ impl Args {
 
     /// The line and its row; `None` if a filter wants the trace gone.
     fn finalize(&self, bodies_dropped: Option<BodiesDropped>) -> Option<Arc<Finished>> {
-        let Args { trace, shared } = self;
+        let Args { trace, shared, health } = self;
+        let _under_way = health.begin();
         let began = std::time::Instant::now();
         let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
         let saves_media = shared.saves_media.load(Ordering::Relaxed);
         let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
+        let live = shared.live.load();
         let is_filtered = |path: &str| {
-            let is_filtered = shared.path_filter.matches(path);
-            #[cfg(test)]
-            if !is_filtered {
-                crate::faults::strike(if is_first_try { "finalizer" } else { "finalizer.raw" });
+            let is_filtered = live.path_filter.matches(path);
+            match (is_filtered, is_first_try) {
+                (true, _) => {}
+                (false, true) => fault!("finalizer"),
+                (false, false) => fault!("finalizer.raw"),
             }
             is_filtered
         };
@@ -212,9 +234,10 @@ impl Args {
     }
 
     fn tell_if_slow(&self, row: &Row) {
+        let live = self.shared.live.load();
         let Args { shared, .. } = self;
         let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);
-        if shared.slow_trace.is_some_and(|threshold| duration >= threshold) {
+        if live.slow_trace.is_some_and(|threshold| duration >= threshold) {
             shared.counters.slow_traces.increment();
             tracing::warn!(trace = %row.id, path = row.path, status = row.status, ?duration, "slow trace");
         }
@@ -223,7 +246,7 @@ impl Args {
     /// Sees the line into its file. A writer that crashed, or is not there yet, is asked again for as long as
     /// it takes; a disk that refuses is as long as it is expected back, and there is memory to wait in.
     async fn append(&self, finished: &Arc<Finished>) -> Fate {
-        let Args { trace, shared } = self;
+        let Args { trace, shared, .. } = self;
         let mut pause = FIRST_PAUSE;
         let mut refused = 0;
         loop {
@@ -236,6 +259,7 @@ impl Args {
             }
             let (trace_again, finished_again) = (trace.clone(), finished.clone());
             let asked = |reply| writers::Msg::Append { trace: trace_again, finished: finished_again, reply };
+            let _asking = shared.writers_health.begin();
             match shared.writers.ask(asked).await {
                 Ok(Ok(Appended)) => continue,
                 Ok(Err(AppendFailed(Some(trouble)))) => {
@@ -286,7 +310,11 @@ impl Args {
         if !self.shared.layout.has(segment) {
             return;
         }
+        let _under_way = self.health.begin();
         let id = finished.row.id;
+        if let Err(error) = fault!(io "media.write") {
+            return tracing::warn!(trace = %id, %error, "attachments are only in the line");
+        }
         let folder = self.shared.layout.media(segment.bucket, id);
         let written = media::write(&folder, &finished.attachments);
         for error in written.failures {

@@ -4,7 +4,7 @@
 //! written in the same step that appends the line, so it is neither lost nor written twice, whoever crashes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -170,7 +170,7 @@ impl HeldTrace {
 
 /// Every trace that is held.
 #[derive(Default)]
-pub(crate) struct Held(Mutex<HashMap<TraceId, Arc<HeldTrace>>>);
+pub(crate) struct Held(Mutex<HashMap<TraceId, Arc<HeldTrace>>>, AtomicUsize);
 
 impl Held {
     /// Takes a trace in.
@@ -183,7 +183,9 @@ impl Held {
             segment: OnceLock::new(),
             _pending: pending,
         });
-        self.0.lock().insert(id, trace.clone());
+        let mut held = self.0.lock();
+        held.insert(id, trace.clone());
+        self.1.fetch_max(held.len(), Ordering::Relaxed);
         trace
     }
 
@@ -207,5 +209,10 @@ impl Held {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.lock().len()
+    }
+
+    /// The most there ever were.
+    pub(crate) fn high_water(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
     }
 }

@@ -77,6 +77,7 @@ impl State {
         myself: &ActorRef<Msg>,
         work: impl FnOnce(&mut rusqlite::Connection, &mut WriterState) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, ()> {
+        fault!(io "index.write").map_err(|error| tracing::warn!(%error, "the index could not be written"))?;
         let done = self.do_on(myself, work).await?;
         if self.status().locked.clear() | self.status().unwritable.clear() {
             tracing::info!("the index can be written again; it is caught up from the files");

@@ -17,6 +17,9 @@ use super::open_socket::OpenSocket;
 /// its address is not yet known, as happens right after a restart; those who push later would take it for awake.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Blocks that may wait to be moved. One more stays in memory, where it is bounded too.
+pub(crate) const MOST_SPILLS: usize = 65_536;
+
 /// A block that should move to disk.
 pub(crate) struct SpillOrder {
     /// The block, unless its trace is done with it: an order that waits keeps no memory.
@@ -53,8 +56,7 @@ impl<T> Queue<T> {
         self.items.push(item);
         // Sequentially consistent with `sleep`: either this sees the flag, or `sleep` sees the item.
         if self.is_asleep.swap(false, Ordering::SeqCst) {
-            #[cfg(test)]
-            if crate::faults::is_due("intake.wake") {
+            if fault!(is "intake.wake") {
                 return;
             }
             (self.wake)();

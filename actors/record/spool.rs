@@ -57,11 +57,11 @@ impl Args {
             }
             return;
         };
-        #[cfg(test)]
-        crate::faults::strike("spool");
+        fault!("spool");
+        self.health.progressed();
         let Some(block) = block.upgrade() else { return wake(myself) };
         let _pending = self.health.begin();
-        match block.spill(&file) {
+        match fault!(io "spool.write").and_then(|()| block.spill(&file)) {
             Ok(()) => {
                 self.counters.recording.spilled_blocks.increment();
                 wake(myself);

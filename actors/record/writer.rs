@@ -23,6 +23,7 @@ use super::disk::Disk;
 use super::held::HeldTrace;
 use super::index::Door;
 use super::writers;
+use crate::kit::{ChildHealth, Pending};
 use crate::retention::Gauge;
 
 /// How long lines gather while there are many.
@@ -74,6 +75,8 @@ pub(crate) struct Args {
     /// The bucket's segments. Nobody else appends to them.
     pub(crate) file: BucketFile,
     pub(crate) shared: Arc<Shared>,
+    /// Its own, for the watchdog.
+    pub(crate) health: Arc<ChildHealth>,
     pub(crate) writers: ActorRef<writers::Msg>,
 }
 
@@ -82,6 +85,7 @@ pub(crate) struct State {
     /// Away only while a thread works on it.
     file: Option<BucketFile>,
     shared: Arc<Shared>,
+    health: Arc<ChildHealth>,
     writers: ActorRef<writers::Msg>,
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
@@ -95,6 +99,7 @@ struct Waiting {
     trace: Arc<HeldTrace>,
     finished: Arc<Finished>,
     reply: RpcReplyPort<Result<Appended, AppendFailed>>,
+    _pending: Pending,
 }
 
 impl Actor for Writer {
@@ -103,12 +108,13 @@ impl Actor for Writer {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let Args { file, shared, writers } = args;
+        let Args { file, shared, health, writers } = args;
         myself.send_interval(IDLE / 2, || Msg::CloseIfIdle);
         Ok(State {
             bucket: file.bucket(),
             file: Some(file),
             shared,
+            health,
             writers,
             waiting: Vec::new(),
             waiting_bytes: 0,
@@ -121,7 +127,10 @@ impl Actor for Writer {
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
-            Msg::Append { trace, finished, reply } => state.gather(&myself, Waiting { trace, finished, reply }).await?,
+            Msg::Append { trace, finished, reply } => {
+                let _pending = state.health.begin();
+                state.gather(&myself, Waiting { trace, finished, reply, _pending }).await?;
+            }
             Msg::Flush => {
                 state.is_armed = false;
                 state.flush(&myself).await?;
@@ -258,8 +267,7 @@ struct Batch(Vec<Waiting>);
 impl Batch {
     /// One write for all of them. No await stands between the write and its bookkeeping.
     fn append(mut self, file: &mut BucketFile, shared: &Shared, durability: Durability) {
-        #[cfg(test)]
-        crate::faults::strike("writer");
+        fault!("writer");
         let lines: Vec<&[u8]> = self.0.iter().map(|it| it.finished.line.as_slice()).collect();
         let outcome = append(file, &lines, durability);
         let torn = file.take_torn_bytes();
@@ -277,10 +285,9 @@ impl Batch {
                     shared.counters.ledger.count_recorded();
                     waiting.trace.written(place.segment);
                 }
-                #[cfg(test)]
-                crate::faults::strike("writer.appended");
+                fault!("writer.appended");
                 for (waiting, place) in stand.into_iter().zip(places) {
-                    let Waiting { finished, reply, trace: _held_until_told } = waiting;
+                    let Waiting { finished, reply, trace: _held_until_told, _pending } = waiting;
                     count(&shared.counters, &finished);
                     shared.day_bytes.add(place.segment.bucket, u64::from(place.bytes) + 1);
                     // A row that the index has no room for is read back from the file.
@@ -308,18 +315,16 @@ impl Batch {
     }
 }
 
-#[cfg(not(test))]
 fn append(file: &mut BucketFile, lines: &[&[u8]], durability: Durability) -> Result<Vec<Place>, BucketError> {
-    file.append(lines, durability)
-}
-
-#[cfg(test)]
-fn append(file: &mut BucketFile, lines: &[&[u8]], durability: Durability) -> Result<Vec<Place>, BucketError> {
-    crate::faults::stall("disk.stalled");
-    let has_bodies = |line: &&[u8]| !line.windows(17).any(|it| it == b"\"bodies_dropped\":");
-    if let Some(source) = crate::faults::refuse(lines.iter().any(has_bodies)) {
-        return Err(BucketError::Open { bucket: file.bucket(), source });
+    #[cfg(test)]
+    {
+        crate::faults::stall("disk.stalled");
+        let has_bodies = |line: &&[u8]| !line.windows(17).any(|it| it == b"\"bodies_dropped\":");
+        if let Some(source) = crate::faults::refuse(lines.iter().any(has_bodies)) {
+            return Err(BucketError::Open { bucket: file.bucket(), source });
+        }
     }
+    fault!(io "writer.refused").map_err(|source| BucketError::Open { bucket: file.bucket(), source })?;
     file.append(lines, durability)
 }
 

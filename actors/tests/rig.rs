@@ -310,6 +310,11 @@ impl Rig {
         panic!("{child} was not restarted {restarts} times");
     }
 
+    /// A bound in the health document.
+    pub(super) async fn bound(&self, name: &str) -> Value {
+        named(&self.health().await["bounds"], name)
+    }
+
     /// A nursery in the health document.
     pub(super) async fn nursery(&self, name: &str) -> Value {
         named(&self.health().await["supervision"]["nurseries"], name)

@@ -11,7 +11,7 @@ use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
 use super::lists::{Networks, Patterns};
 use super::seal::Seal;
 use super::sources::Reader;
-use super::table::{ANY, Key, configuration};
+use super::table::{ANY, Change, Key, Rules, configuration};
 use super::texts::{Digest, Folder, Mount, Optional, Secret, Text};
 use crate::plugin::path_patterns::PathPatterns;
 
@@ -33,7 +33,7 @@ configuration! {
         trusted_proxies: Vec<IpNet> as Networks = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,fc00::/7,fe80::/10", ANY;
         /// How long an unused connection to the gateway is kept. Must be less than the gateway's own limit, which is
         /// 5 seconds for uvicorn.
-        upstream_idle: Duration as Span = "4s", ANY.range(0, YEAR);
+        upstream_idle: Duration as Span = "4s", ANY.reloadable().range(0, YEAR);
         /// Whether the gateway sees the client's `Host` instead of its own.
         preserve_host: bool as Switch = "false", ANY;
         /// How many client connections may be open at once; 0 = unlimited.
@@ -47,6 +47,8 @@ configuration! {
     api: Api {
         /// Where the API and the viewer are served.
         listen: ListenAddress as ListenAddress = ":7862", ANY;
+        /// Whether `/metrics` asks for the token too. It holds counts and names of parts, nothing of what was recorded.
+        metrics_auth: bool as Switch = "false", ANY.reloadable();
         /// How large an export may become; 0 = 2 GiB, negative = unlimited.
         export_byte_hardcap: i64 as Size<i64> = "0", ANY;
     }
@@ -55,7 +57,7 @@ configuration! {
         /// The folder that holds everything recorded.
         data_dir: PathBuf as Folder = "./data", ANY;
         /// How much of a body is recorded, per direction. Forwarding is not limited.
-        max_body_bytes: u64 as Size<u64> = "32MiB", ANY.range(1, TIB);
+        max_body_bytes: u64 as Size<u64> = "32MiB", ANY.reloadable().range(1, TIB);
         /// How large a recorded body may become when it is decompressed; a larger one is recorded as it came.
         max_decoded_bytes: u64 as Size<u64> = "64MiB", ANY.range(1, TIB);
         /// How finished files (of past days, and full ones) are compressed: zstd takes least room by far, gzip is
@@ -81,7 +83,7 @@ configuration! {
     /// What is kept in memory while an exchange is under way.
     capture: Capture {
         /// Whether exchanges are recorded at all; false makes a plain proxy.
-        enabled: bool as Switch = "true", ANY;
+        enabled: bool as Switch = "true", ANY.reloadable();
         /// How much memory all running captures may take together.
         memory_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
         /// How much of that one direction of one exchange may take before it moves to a temporary file.
@@ -93,9 +95,9 @@ configuration! {
     /// How long things may take.
     timeouts: Timeouts {
         /// How long a client may take to send a request's headers.
-        read_header: Duration as Span = "10s", ANY.seconds().range(1, YEAR);
+        read_header: Duration as Span = "10s", ANY.reloadable().seconds().range(1, YEAR);
         /// How long a client's connection may stay open without a request.
-        idle: Duration as Span = "2m", ANY.seconds().range(1, YEAR);
+        idle: Duration as Span = "2m", ANY.reloadable().seconds().range(1, YEAR);
         /// How long an exchange may go without a byte in either direction while its answer is open.
         stream_idle: Option<Duration> as OptionalSpan = "10m", ANY.seconds().range(1, YEAR);
         /// How long the gateway may take to begin its answer once it has the whole request.
@@ -103,7 +105,7 @@ configuration! {
         /// Accepted for the sake of older files, and without effect.
         req_body_capture: Duration as Span = "1m", ANY.seconds().range(0, YEAR);
         /// From which duration on an exchange is logged as slow.
-        slow_trace: Option<Duration> as OptionalSpan = "30s", ANY.seconds().range(1, YEAR);
+        slow_trace: Option<Duration> as OptionalSpan = "30s", ANY.reloadable().seconds().range(1, YEAR);
     }
     /// How the program ends.
     shutdown: Shutdown {
@@ -113,24 +115,24 @@ configuration! {
     /// The program's own log, JSON lines on standard error.
     logging: Logging {
         /// The least important level that is logged.
-        level: Level as Level = "info", ANY;
+        level: Level as Level = "info", ANY.reloadable();
     }
     /// What the program tells about itself.
     diagnostics: Diagnostics {
         /// How often all counters are logged.
-        snapshot_interval: Option<Duration> as OptionalSpan = "1m", ANY.seconds().range(1000, YEAR);
+        snapshot_interval: Option<Duration> as OptionalSpan = "1m", ANY.reloadable().seconds().range(1000, YEAR);
     }
     /// Images, audio and documents within bodies.
     media: Media {
         /// Whether they are also saved as files of their own. Can be changed at run time.
-        save_attachments: bool as Switch = "true", ANY;
+        save_attachments: bool as Switch = "true", ANY.reloadable();
     }
     /// Filters by request path, compared without the query: `/a/b` is that path, `/a/*` everything below.
     plugins: Plugins {
         /// Exchanges that are captured and then discarded, counted as filtered.
-        path_filter: PathPatterns as Patterns, at "plugins.path_filter.patterns" = "", ANY;
+        path_filter: PathPatterns as Patterns, at "plugins.path_filter.patterns" = "", ANY.reloadable();
         /// Exchanges that are forwarded without being captured.
-        capture_filter: PathPatterns as Patterns, at "plugins.capture_filter.patterns" = "", ANY;
+        capture_filter: PathPatterns as Patterns, at "plugins.capture_filter.patterns" = "", ANY.reloadable();
     }
     /// When recorded days are deleted: never, unless a limit is set. Can be changed at run time.
     retention: Retention {

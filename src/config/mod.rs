@@ -34,7 +34,7 @@ pub use keys::{
 pub use kinds::Level;
 pub use seal::Seal;
 pub use sources::Sources;
-pub use table::{Key, Rules};
+pub use table::{Change, Key, Rules};
 pub use texts::Secret;
 
 impl Config {

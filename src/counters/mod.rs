@@ -53,11 +53,11 @@ impl HighWater {
 
 /// Declares the live counters and their snapshot from one list.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident: $kind:ty,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ty,)*) => {
         /// The process's counters. One for the whole program, shared.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: $kind,)*
+            $($(#[doc = $doc])* pub $name: $kind,)*
             /// How long the steps took.
             pub timings: Timings,
             /// What went on between wire and file beyond the documented counters.
@@ -69,7 +69,7 @@ macro_rules! counters {
         /// [`Counters`] as they stood, in the form of `/healthz`. The figures are read one by one.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct CountersSnapshot {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
             /// Exchanges discarded because the writer's queue was full.
             pub drop_writer_full: u64,
             /// Exchanges discarded because the file could not be written, a full disk included.
@@ -79,6 +79,13 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// What each of them counts, by its name.
+            pub const ABOUT: &'static [(&'static str, &'static str)] = &[
+                $((stringify!($name), concat!($($doc),*)),)*
+                ("drop_writer_full", "Exchanges discarded because the writer's queue was full."),
+                ("drop_jsonl_fail", "Exchanges discarded because the file could not be written."),
+            ];
+
             /// All of them as they stand.
             pub fn snapshot(&self) -> CountersSnapshot {
                 CountersSnapshot {

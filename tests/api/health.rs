@@ -95,3 +95,13 @@ fn health_counts_what_was_recorded() {
     let degraded = health["degraded"].as_array().unwrap().iter().filter(|it| it["condition"] != "disk_filling");
     assert_eq!(degraded.collect::<Vec<_>>(), Vec::<&Value>::new());
 }
+
+#[test]
+fn a_recorder_that_serves_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(dir.path());
+    let reply = crate::stack::call(recorder.api, "GET", "/readyz", &[], b"");
+    assert_eq!((reply.status, reply.json()), (200, serde_json::json!({"ready": true, "reasons": []})));
+    assert_eq!(recorder.get("/healthz")["ready"], true);
+    assert_eq!(recorder.get("/healthz")["reload"], Value::Null);
+}
