@@ -213,7 +213,7 @@ impl State {
                     self.status().suspect();
                 }
                 let open = Open::new(connection, self.args.layout.index(), self.args.leases.clone()).await;
-                self.learn_what_is_missing(&open).await?;
+                self.learn_what_is_missing(myself, &open).await?;
                 self.begin_to_catch_up(myself);
                 Ok(self.open.insert(open).clone())
             }
@@ -234,7 +234,7 @@ impl State {
 
     /// Before the first row: which segments hold lines that are not indexed. Reads none of them. If that is all of
     /// them, and much, new rows are taken at once, and a whole index is made beside this one.
-    async fn learn_what_is_missing(&mut self, open: &Open) -> Result<(), ()> {
+    async fn learn_what_is_missing(&mut self, myself: &ActorRef<Msg>, open: &Open) -> Result<(), ()> {
         let layout = self.args.layout.clone();
         let budget = index::Budget { bytes: 0 };
         let looked = open
@@ -258,6 +258,11 @@ impl State {
                 self.status().failed(&error);
                 match error.trouble() {
                     Trouble::Locked => self.locked(&error),
+                    // The damage is not where an opening looks.
+                    Trouble::Damaged => {
+                        self.open = Some(open.clone());
+                        self.set_aside(myself, &error.to_string()).await;
+                    }
                     _ => self.refused(&error),
                 }
                 Err(())
