@@ -151,9 +151,13 @@ fn an_empty_segment_and_a_torn_one_are_sealed_too() {
     for codec in CODECS {
         for (found, whole) in [("", ""), ("{}\n{\"torn", "{}\n"), ("{\"torn", "")] {
             let (_dir, layout) = with_plain(found.as_bytes());
+            let written = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_780_000_000);
+            let plain = File::options().write(true).open(layout.segment(segment(), Form::Plain)).unwrap();
+            plain.set_modified(written).unwrap();
             let Outcome::Sealed(sealed) = seal_now(&layout, codec).unwrap() else { panic!("not sealed") };
             assert_eq!(sealed.cut_bytes, (found.len() - whole.len()) as u64);
             let path = layout.segment(segment(), codec.form());
+            assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), written);
             assert_eq!(from(&path, codec, 0).unwrap(), whole.as_bytes());
             if whole.len() < found.len() {
                 let kept = std::fs::read_to_string(layout.torn_line(segment())).unwrap();
