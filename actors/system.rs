@@ -28,10 +28,10 @@ use crate::proxy::listener::{self, Front};
 use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
 use crate::record::finalizer::Shared;
 use crate::record::{
-    Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
-    sockets as upgraded, spool, writers,
+    Held, Intake, LogShared, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
+    recovery, sockets as upgraded, spool, writers,
 };
-use crate::{runtimes, sockets};
+use crate::{record, runtimes, sockets};
 
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
 const MOST_WAITING: usize = 65_536;
@@ -106,6 +106,7 @@ pub(crate) struct System {
     lanes: Arc<Vec<LaneHandle>>,
     intake: Arc<Intake>,
     shared: Arc<Shared>,
+    logs: Arc<LogShared>,
     recording: Runtime,
     grace: Duration,
     /// Given back last: until then this recorder may write.
@@ -128,6 +129,7 @@ pub(crate) struct Slots {
     pub(crate) writers: Slot<writers::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
+    pub(crate) recovery: Slot<recovery::Msg>,
     pub(crate) upgraded: Slot<upgraded::Msg>,
     pub(crate) api: Slot<api::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
@@ -158,9 +160,9 @@ impl System {
         let counters = Arc::new(Counters::default());
         let memory = Memory::new(config.capture.memory_bytes);
         let intake = Arc::new(Intake {
-            ended: queue_to(&slots.finalizers, || finalizers::Msg::Wake),
-            sockets: queue_to(&slots.upgraded, || upgraded::Msg::Wake),
-            spills: queue_to(&slots.spool, || spool::Msg::Wake),
+            ended: Queue::to(&slots.finalizers, || finalizers::Msg::Wake),
+            sockets: Queue::to(&slots.upgraded, || upgraded::Msg::Wake),
+            spills: Queue::to(&slots.spool, || spool::Msg::Wake),
         });
         let door = index::Door::new(slots.index.clone(), &registry);
         let overridden = saves_attachments_override(&layout);
@@ -184,6 +186,18 @@ impl System {
             slow_trace: config.timeouts.slow_trace,
         });
         let ids = Arc::new(TraceIds::new(rand::random()));
+        let slot = slots.spool.clone();
+        let captures = record::Captures {
+            config: &config.capture,
+            layout: &layout,
+            intake: &intake,
+            memory: &memory,
+            ids: &ids,
+            counters: &counters,
+            registry: &registry,
+        };
+        // Nobody there: the spool looks by itself once a second.
+        let (logs, spool, recovery) = captures.prepare(move || drop(slot.cast(spool::Msg::Tend)))?;
         let sockets = Arc::new(SocketShared {
             intake: intake.clone(),
             memory: memory.clone(),
@@ -195,11 +209,10 @@ impl System {
         let recorder = Arc::new(Recorder {
             intake: intake.clone(),
             memory: memory.clone(),
+            logs: logs.clone(),
             counters: counters.clone(),
             ids,
-            tmp: layout.tmp(),
             max_body_bytes: config.storage.max_body_bytes,
-            spill_bytes: config.capture.spill_bytes,
             max_waiting: MOST_WAITING,
             upstream: config.proxy.upstream.text.clone(),
         });
@@ -222,6 +235,8 @@ impl System {
                 counters: counters.clone(),
                 registry: registry.clone(),
                 memory,
+                logs: logs.clone(),
+                recovery: recovery.work.clone(),
                 intake: intake.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
@@ -236,6 +251,8 @@ impl System {
             intake: intake.clone(),
             shared: shared.clone(),
             sockets,
+            spool,
+            recovery,
             front: front.clone(),
             api,
             door,
@@ -249,6 +266,7 @@ impl System {
             lanes,
             intake,
             shared,
+            logs,
             recording,
             grace: config.shutdown.grace,
             lock,
@@ -269,7 +287,17 @@ impl System {
     /// the grace is cut, and recorded as such.
     pub(crate) async fn drain(self) -> bool {
         let System {
-            root, front, lanes, intake, shared, counters, recording, grace, lock: _held_until_the_end, ..
+            root,
+            front,
+            lanes,
+            intake,
+            shared,
+            logs,
+            counters,
+            recording,
+            grace,
+            lock: _held_until_the_end,
+            ..
         } = self;
         // By their lanes, for a crash of the listener leaves connections without an actor; and before anything that
         // takes in what they captured.
@@ -297,6 +325,8 @@ impl System {
         if unwritten > 0 {
             tracing::error!(unwritten, "nobody was left to write these traces");
         }
+        // Whatever is left in it the next start recovers.
+        logs.arena.close();
         has_ended && drained.is_ok() && counters.ledger.dropped(DropCause::Shutdown) == 0
     }
 }
@@ -310,6 +340,8 @@ struct Parts {
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     sockets: Arc<SocketShared>,
+    spool: spool::Args,
+    recovery: recovery::Args,
     front: Arc<Front>,
     api: api::Args,
     door: index::Door,
@@ -320,8 +352,9 @@ struct Parts {
 impl Parts {
     /// The supervision table, read top to bottom: started in this order, drained in reverse.
     fn table(self, recording: &Handle) -> Plan {
-        let Parts { slots, registry, counters, layout, intake, shared, sockets, front, api, door, storage, grace } =
-            self;
+        let Parts {
+            slots, registry, counters, layout, intake, shared, sockets, front, api, door, storage, grace, ..
+        } = self;
         let index = {
             let args = index::Args {
                 layout: layout.clone(),
@@ -351,10 +384,10 @@ impl Parts {
             };
             Child::actor("writers", &slots.writers, move || (writers::Writers, args.clone()))
         };
-        let spool = {
-            let args = spool::Args { intake: intake.clone(), counters, health: registry.child("spool") };
-            Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()))
-        };
+        let args = self.spool;
+        let spool = Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()));
+        let args = self.recovery;
+        let recovery = Child::actor("recovery", &slots.recovery, move || (recovery::Recovery, args.clone()));
         let sockets = {
             let args = upgraded::Args {
                 intake: intake.clone(),
@@ -408,6 +441,7 @@ impl Parts {
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
+                recovery.on(recording.clone()),
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
@@ -426,13 +460,6 @@ async fn is_quiet_within(front: &Front, within: Duration) -> bool {
         }
     };
     tokio::time::timeout(within, quiet).await.is_ok()
-}
-
-/// A queue whose push wakes the actor in `slot`.
-fn queue_to<T, M: ractor::Message>(slot: &Slot<M>, wake: fn() -> M) -> Queue<T> {
-    let slot = slot.clone();
-    // Nobody there: the actor looks at its queue when it starts.
-    Queue::new(move || drop(slot.cast(wake())))
 }
 
 fn bind(key: &'static str, address: &ListenAddress) -> Result<TcpListener, StartError> {

@@ -52,10 +52,12 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
                 "bytes": parts.memory.used(),
                 "bytes_high_water": parts.memory.high_water(),
                 "bytes_limit": parts.memory.limit(),
+                "arena": parts.logs.arena.report(),
             },
             "ended": {"depth": ended.len(), "high_water": ended.high_water()},
             "spills": {"depth": parts.intake.spills.len(), "high_water": parts.intake.spills.high_water()},
             "held": {"depth": parts.shared.held.len()},
+            "recovery": parts.recovery.lock().state(),
         },
         "index": super::index::health(&parts.shared.index),
         "connections": {

@@ -14,7 +14,9 @@ use api_log::socket::SocketTrace;
 use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw, finalize_raw};
 use parking_lot::Mutex;
 
-use super::captured::{Captured, Share};
+use super::captured::Captured;
+use super::cover::Stretch;
+use super::memory::Share;
 use crate::kit::Pending;
 
 /// What a trace is made from.
@@ -22,7 +24,7 @@ pub(crate) enum Content {
     /// An exchange that has ended.
     Exchange(Captured),
     /// A piece of a socket.
-    Piece(CapturedPiece),
+    Piece(Box<CapturedPiece>),
 }
 
 /// A piece of a socket as its reader gave it.
@@ -33,15 +35,25 @@ pub(crate) struct CapturedPiece {
     pub(crate) handed_over: Instant,
     /// Its memory.
     pub(crate) _share: Share,
+    /// What of its socket's log it was made from, or it itself, is kept until it has its outcome.
+    pub(crate) _source: PieceSource,
     /// Counts it as in flight until it has an outcome.
     pub(crate) _in_flight: InFlight,
+}
+
+/// Where a piece comes from.
+pub(crate) enum PieceSource {
+    /// From a socket that is open, or was.
+    Read(#[expect(dead_code, reason = "held until dropped")] Arc<Stretch>),
+    /// From a log that an earlier process left.
+    Recovered(#[expect(dead_code, reason = "held until dropped")] Box<Captured>),
 }
 
 impl Content {
     /// The identity of the trace.
     pub(crate) fn id(&self) -> TraceId {
         match self {
-            Content::Exchange(captured) => captured.id,
+            Content::Exchange(captured) => captured.id(),
             Content::Piece(piece) => piece.trace.id,
         }
     }
@@ -70,7 +82,8 @@ impl Content {
                 }
                 Some(settings.map_or_else(|| finalize_raw(&exchange), |settings| finalize(&exchange, settings)))
             }
-            Content::Piece(CapturedPiece { trace, .. }) => {
+            Content::Piece(piece) => {
+                let trace = &piece.trace;
                 if is_filtered(&trace.handshake.target) {
                     return None;
                 }

@@ -3,13 +3,16 @@
 //! [`intake`] is where lanes leave it; [`finalizers`] start a [`finalizer`] for each trace, which is [`held`]
 //! until its [`writer`] (one for each bucket, under [`writers`]) has appended the line; the writer offers the
 //! row to the [`index`], which reads back from the files whatever it missed and heals itself ([`index_healing`],
-//! [`rebuild`]). [`spool`] takes large captures
-//! out of memory meanwhile.
+//! [`rebuild`]). Captures are [`log`]s in an [`arena`] that survives the process; [`spool`] appends them to disk and
+//! takes large ones out of memory meanwhile, and [`recovery`] makes traces of what an earlier process left
+//! ([`recovered`]).
 //!
 //! An upgraded connection is an [`open_socket`] with a queue of its own; its [`socket`] actor (under [`sockets`])
 //! reads it ([`socket_reading`]) and hands each piece over as a trace like any other.
 
+mod arena;
 mod captured;
+mod cover;
 pub(crate) mod finalizer;
 pub(crate) mod finalizers;
 mod held;
@@ -18,8 +21,13 @@ mod index_healing;
 mod index_open;
 pub(crate) mod index_status;
 mod intake;
+mod log;
+mod memory;
 mod open_socket;
+mod places;
 pub(crate) mod rebuild;
+mod recovered;
+pub(crate) mod recovery;
 mod socket;
 mod socket_reading;
 pub(crate) mod sockets;
@@ -30,9 +38,12 @@ pub(crate) mod writers;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use captured::{Block, Captured, CapturedBody, Memory, Share, SpoolFile};
+pub(crate) use captured::{Captured, CapturedLog};
 pub(crate) use held::{Content, Held};
-pub(crate) use intake::{Intake, Queue, SpillOrder};
+pub(crate) use intake::{Intake, Queue, SpoolOrder};
+pub(crate) use log::{Log, LogShared, Need};
+pub(crate) use memory::Memory;
 pub(crate) use open_socket::{Batch, Ended as SocketEnded, News, OpenSocket, OpenSockets};
+pub(crate) use places::Captures;
 pub(crate) use socket_reading::Shared as SocketShared;
 pub(crate) use writer::{MOST_SYNCING, Shared as WriterShared};

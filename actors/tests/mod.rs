@@ -7,6 +7,7 @@ mod disk;
 mod ending;
 mod killed;
 mod memory;
+mod recovery;
 mod rig;
 mod segments;
 mod traffic;

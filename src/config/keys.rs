@@ -77,8 +77,11 @@ configuration! {
         enabled: bool as Switch = "true", ANY;
         /// How much memory all running captures may take together.
         memory_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
-        /// How much of that one direction of one exchange may take before it moves to a temporary file.
+        /// How much of that one exchange may take before it moves to a temporary file.
         spill_bytes: u64 as Size<u64> = "1MiB", ANY.range(4 << 10, GIB);
+        /// A folder, on a tmpfs, for that memory, so that a crash of the program loses no capture; empty = `tmp` in the
+        /// data folder if it is one, else a folder in `/dev/shm`.
+        arena_dir: Option<PathBuf> as Optional<Folder> = "", ANY;
     }
     /// How long things may take.
     timeouts: Timeouts {

@@ -178,6 +178,10 @@ pub struct Recording {
     pub socket_bytes_missed: Count,
     /// Readers of sockets that failed; what they had read was recorded as cut.
     pub socket_readers_failed: Count,
+    /// Captures of an earlier run that were taken in.
+    pub recovered: Count,
+    /// Captures of an earlier run that could not be read, and were kept aside.
+    pub unreadable_logs: Count,
 }
 
 /// [`Recording`] as it stood.
@@ -193,6 +197,8 @@ pub struct RecordingSnapshot {
     pub sync_errors: u64,
     pub socket_bytes_missed: u64,
     pub socket_readers_failed: u64,
+    pub recovered: u64,
+    pub unreadable_logs: u64,
 }
 
 impl Recording {
@@ -208,6 +214,8 @@ impl Recording {
             sync_errors: self.sync_errors.get(),
             socket_bytes_missed: self.socket_bytes_missed.get(),
             socket_readers_failed: self.socket_readers_failed.get(),
+            recovered: self.recovered.get(),
+            unreadable_logs: self.unreadable_logs.get(),
         }
     }
 }

@@ -35,6 +35,8 @@ impl Recorder {
             .env("APILOG_PROXY_UPSTREAM", format!("http://{}", gateway()))
             .env("APILOG_PROXY_LANES", "1")
             .env("APILOG_STORAGE_DATA_DIR", data_dir)
+            // Goes with the test, however that ends.
+            .env("APILOG_CAPTURE_ARENA_DIR", data_dir.join("arenas"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
