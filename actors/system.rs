@@ -207,8 +207,6 @@ impl System {
             max_waiting: MOST_WAITING,
         });
         let recorder = Arc::new(Recorder {
-            intake: intake.clone(),
-            memory: memory.clone(),
             logs: logs.clone(),
             counters: counters.clone(),
             ids,
@@ -234,10 +232,8 @@ impl System {
                 layout: layout.clone(),
                 counters: counters.clone(),
                 registry: registry.clone(),
-                memory,
                 logs: logs.clone(),
                 recovery: recovery.work.clone(),
-                intake: intake.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
                 media_is_overridden: overridden.is_some(),

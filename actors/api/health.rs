@@ -36,7 +36,7 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
         })
         .chain(children.conditions.iter().map(|it| json!(it)))
         .collect();
-    let ended = &parts.intake.ended;
+    let ended = &parts.logs.intake.ended;
     Answer(json!({
         "status": "ok",
         "degraded": degraded,
@@ -49,13 +49,13 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
         "supervision": children,
         "queues": {
             "captures": {
-                "bytes": parts.memory.used(),
-                "bytes_high_water": parts.memory.high_water(),
-                "bytes_limit": parts.memory.limit(),
+                "bytes": parts.logs.memory.used(),
+                "bytes_high_water": parts.logs.memory.high_water(),
+                "bytes_limit": parts.logs.memory.limit(),
                 "arena": parts.logs.arena.report(),
             },
             "ended": {"depth": ended.len(), "high_water": ended.high_water()},
-            "spills": {"depth": parts.intake.spills.len(), "high_water": parts.intake.spills.high_water()},
+            "spills": {"depth": parts.logs.intake.spills.len(), "high_water": parts.logs.intake.spills.high_water()},
             "held": {"depth": parts.shared.held.len()},
             "recovery": parts.recovery.lock().state(),
         },

@@ -26,9 +26,9 @@ use parking_lot::Mutex;
 
 use crate::kit::Registry;
 use crate::proxy::listener::Front;
+use crate::record::LogShared;
 use crate::record::finalizer::Shared;
 use crate::record::recovery::Work as RecoveryWork;
-use crate::record::{Intake, LogShared, Memory};
 
 pub(crate) use server::{Args, Msg, Server};
 
@@ -49,12 +49,10 @@ pub(crate) struct Parts {
     pub(crate) layout: Layout,
     pub(crate) counters: Arc<Counters>,
     pub(crate) registry: Registry,
-    pub(crate) memory: Arc<Memory>,
     /// Where captures are written.
     pub(crate) logs: Arc<LogShared>,
     /// What is left to recover of an earlier run.
     pub(crate) recovery: Arc<Mutex<RecoveryWork>>,
-    pub(crate) intake: Arc<Intake>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) front: Arc<Front>,
     pub(crate) media_is_overridden: bool,

@@ -16,15 +16,14 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::socket_tap::SocketTap;
-use crate::record::{Captured, CapturedLog, Content, Intake, Log, LogShared, Memory, Need, OpenSocket, SpoolOrder};
+use crate::record::{Captured, CapturedLog, Content, Log, LogShared, Need, OpenSocket, SpoolOrder};
+
+/// So many ended exchanges may wait whatever memory they take.
+const LEAST_WAITING: usize = 1024;
 
 /// What every capture of a recorder needs.
 pub(crate) struct Recorder {
-    /// Where ended exchanges go.
-    pub(crate) intake: Arc<Intake>,
-    /// The memory of all captures.
-    pub(crate) memory: Arc<Memory>,
-    /// Where captures are written.
+    /// Where captures are written, and go when they have ended.
     pub(crate) logs: Arc<LogShared>,
     /// The process's counters.
     pub(crate) counters: Arc<Counters>,
@@ -125,7 +124,7 @@ impl Capture {
     pub(crate) fn become_socket(&self, client: &Arc<Client>) -> SocketTap {
         let opening = self.captured(self.inner.lock().in_flight.take());
         self.log.append(Kind::Socket, self.now_us(), &[], Need::Vital);
-        let socket = OpenSocket::new(opening, self.log.clone(), self.started, &self.recorder.memory);
+        let socket = OpenSocket::new(opening, self.log.clone(), self.started, &self.recorder.logs.memory);
         SocketTap::open(self.recorder.clone(), socket, client.clone())
     }
 
@@ -199,9 +198,13 @@ impl Drop for Capture {
         let inner = self.inner.get_mut();
         let Some(in_flight) = inner.in_flight.take() else { return };
         let recorder = &self.recorder;
-        if recorder.intake.ended.len() >= recorder.max_waiting {
-            recorder.counters.ledger.count_dropped(DropCause::WriterFull);
-            recorder.intake.spills.push(SpoolOrder::Discard(self.log.clone()));
+        let waiting = recorder.logs.intake.ended.len();
+        // Each capture has some memory, whether there is room or not: so it is those that wait that must become fewer.
+        let is_too_much = waiting > LEAST_WAITING && recorder.logs.memory.is_exceeded();
+        if waiting >= recorder.max_waiting || is_too_much {
+            let cause = if is_too_much { DropCause::BudgetFull } else { DropCause::WriterFull };
+            recorder.counters.ledger.count_dropped(cause);
+            recorder.logs.intake.spills.push(SpoolOrder::Discard(self.log.clone()));
             return;
         }
         let last = if inner.end.is_some() { inner.last } else { self.started.elapsed() };
@@ -213,6 +216,6 @@ impl Drop for Capture {
         };
         self.log.append(Kind::End, last.as_micros() as u64, &ended.encode(), Need::Vital);
         let captured = self.captured(Some(in_flight));
-        self.recorder.intake.ended.push(Content::Exchange(captured));
+        self.recorder.logs.intake.ended.push(Content::Exchange(captured));
     }
 }

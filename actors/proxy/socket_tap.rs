@@ -37,8 +37,8 @@ pub(crate) struct SocketTap {
 impl SocketTap {
     /// Opens the socket on the recording side.
     pub(crate) fn open(recorder: Arc<Recorder>, socket: Arc<OpenSocket>, client: Arc<Client>) -> SocketTap {
-        recorder.intake.sockets.push(socket.clone());
-        let batch = RefCell::new(Batch::new(&recorder.memory));
+        recorder.logs.intake.sockets.push(socket.clone());
+        let batch = RefCell::new(Batch::new(&recorder.logs.memory));
         SocketTap {
             recorder,
             socket,
@@ -103,7 +103,7 @@ impl SocketTap {
     }
 
     fn hand_over(&self) {
-        let batch = self.batch.replace(Batch::new(&self.recorder.memory));
+        let batch = self.batch.replace(Batch::new(&self.recorder.logs.memory));
         if !batch.is_empty() {
             self.socket.news.push(News::Passed(batch));
         }

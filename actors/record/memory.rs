@@ -31,6 +31,11 @@ impl Memory {
         self.limit
     }
 
+    /// Whether more is in use than should be: what had to be kept was.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.used() > self.limit
+    }
+
     /// Whether captures should move to disk rather than grow.
     pub(crate) fn is_tight(&self) -> bool {
         self.used() > self.limit / 2
