@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io::Write;
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use api_log::config;
 use api_log::ids::UnixMillis;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -11,24 +13,53 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Logs from `level` on. Only the first call in a process has an effect.
-pub(crate) fn start(level: Level) {
+pub(crate) fn start(level: config::Level) {
+    set_level(level);
     // An error means that a log has been started before.
-    let _ = tracing::subscriber::set_global_default(Lines { level });
+    let _ = tracing::subscriber::set_global_default(Lines);
+}
+
+/// Logs from `level` on from now on.
+pub(crate) fn set_level(level: config::Level) {
+    LEVEL.store(rank(level_of(level)), Ordering::Relaxed);
+    tracing::callsite::rebuild_interest_cache();
+}
+
+static LEVEL: AtomicU8 = AtomicU8::new(2);
+
+fn level_of(level: config::Level) -> Level {
+    match level {
+        config::Level::Debug => Level::DEBUG,
+        config::Level::Info => Level::INFO,
+        config::Level::Warn => Level::WARN,
+        config::Level::Error => Level::ERROR,
+    }
+}
+
+/// Errors first.
+fn rank(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 0,
+        Level::WARN => 1,
+        Level::INFO => 2,
+        Level::DEBUG => 3,
+        Level::TRACE => 4,
+    }
 }
 
 /// Writes each event as one line. Spans, which libraries open for each message and task, are switched off where they
 /// would begin: nobody reads them, and keeping them costs on every trace.
-struct Lines {
-    level: Level,
-}
+struct Lines;
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.level
+        metadata.is_event() && rank(*metadata.level()) <= LEVEL.load(Ordering::Relaxed)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::from_level(self.level))
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        let level = levels.get(usize::from(LEVEL.load(Ordering::Relaxed))).copied();
+        Some(level.map_or(LevelFilter::INFO, LevelFilter::from_level))
     }
 
     /// Never called: spans are not enabled.

@@ -1,18 +1,23 @@
 //! The program: what runs, what it hears, who starts it again.
 
+#[macro_use]
+mod faults;
+
 mod api;
 mod cli;
-#[cfg(test)]
-mod faults;
 #[cfg_attr(not(test), expect(dead_code, reason = "the kit is whole and tested by itself; not all of it is needed yet"))]
 #[expect(unused_imports, reason = "its front page names all of it")]
 mod kit;
 mod log;
 mod mock;
+mod notify;
+mod overridden;
 mod proxy;
 mod record;
+mod retention;
 mod runtimes;
 mod sockets;
+mod stalls;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -24,5 +29,7 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "faults")]
+    faults::file::follow();
     cli::run(std::env::args_os())
 }

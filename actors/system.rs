@@ -1,37 +1,47 @@
 //! The composition root: what runs on which runtime, in which order it starts, and the supervision table.
 
+mod bounds;
+mod ending;
+mod reloading;
+mod watching;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use api_log::config::{Config, ListenAddress, Storage};
-use api_log::counters::{Counters, DropCause};
+use api_log::counters::Counters;
 use api_log::ids::{TraceIds, UnixMillis};
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::lock::{DataDirLock, Holder, LockError};
 use api_log::store::open_segments::OpenSegments;
-use api_log::store::overrides::Overrides;
 use api_log::store::token::{self, TokenError};
 use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
+use arc_swap::ArcSwap;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::api;
 use crate::kit::{
-    Budget, Child, EndedUnasked, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogArgs, WatchdogMsg,
+    Budget, Child, EndedUnasked, Escalation, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogMsg,
 };
+use crate::overridden::Overridden;
 use crate::proxy::listener::{self, Front};
-use crate::proxy::{LaneHandle, Order, Recorder, start_lanes};
-use crate::record::finalizer::Shared;
+use crate::proxy::{self, LaneHandle, Recorder, start_lanes};
+use crate::record::disk::Disk;
+use crate::record::finalizer::{self, Shared};
 use crate::record::{
-    Held, Intake, LogShared, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, finalizers, index,
-    recovery, sockets as upgraded, spool, writers,
+    DayBytes, Held, Intake, LogShared, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk,
+    finalizers, index, recovery, sealer, sockets as upgraded, spool, writers,
 };
+use crate::retention::{Gauge, Live, sweeper};
 use crate::{record, runtimes, sockets};
+use bounds::Bounded;
+pub(crate) use reloading::LastReload;
 
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
 const MOST_WAITING: usize = 65_536;
@@ -39,8 +49,8 @@ const MOST_WAITING: usize = 65_536;
 const DRAIN_GRACE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 20 });
 /// What they may take beyond that, to count what they could not finish.
 const COUNT_GRACE: Duration = Duration::from_secs(5);
-/// What connections may take to end once they are cut.
-const CUT_GRACE: Duration = Duration::from_secs(2);
+/// How often the recording threads give a sign of life.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often to look whether the last connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -102,11 +112,18 @@ pub(crate) enum SystemError {
 /// A running recorder.
 pub(crate) struct System {
     root: Root,
+    registry: Registry,
+    escalation: Escalation,
     front: Arc<Front>,
     lanes: Arc<Vec<LaneHandle>>,
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     logs: Arc<LogShared>,
+    door: index::Door,
+    api: Arc<api::State>,
+    lanes_live: Arc<ArcSwap<proxy::Live>>,
+    max_body_bytes: Arc<AtomicU64>,
+    last_reload: LastReload,
     recording: Runtime,
     grace: Duration,
     /// Given back last: until then this recorder may write.
@@ -126,7 +143,10 @@ pub(crate) struct System {
 #[derive(Clone, Default)]
 pub(crate) struct Slots {
     pub(crate) index: Slot<index::Msg>,
+    pub(crate) disk: Slot<disk::Msg>,
     pub(crate) writers: Slot<writers::Msg>,
+    pub(crate) sweeper: Slot<sweeper::Msg>,
+    pub(crate) sealer: Slot<sealer::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
     pub(crate) recovery: Slot<recovery::Msg>,
@@ -156,7 +176,7 @@ impl System {
         let recording = runtimes::recording()?;
 
         let slots = Slots::default();
-        let registry = Registry::new();
+        let (registry, escalation) = (Registry::new(), Escalation::default());
         let counters = Arc::new(Counters::default());
         let memory = Memory::new(config.capture.memory_bytes);
         let intake = Arc::new(Intake {
@@ -165,7 +185,17 @@ impl System {
             spills: Queue::to(&slots.spool, || spool::Msg::Wake),
         });
         let door = index::Door::new(slots.index.clone(), &registry);
-        let overridden = saves_attachments_override(&layout);
+        let overrides_malformed = registry.condition("overrides_malformed");
+        let overridden = Overridden::read(&layout, &overrides_malformed);
+        let leases = Leases::new();
+        let gauge = Gauge::new(slots.sweeper.clone());
+        let live = Arc::new(Live::new((&config.retention).into(), &overridden.retention, gauge.clone()));
+        let conditions = (registry.condition("disk_full"), registry.condition("disk_error"));
+        let disk = Arc::new(Disk::new(layout.clone(), config.storage.min_free_bytes, conditions, {
+            // Whoever makes room looks at once.
+            let gauge = gauge.clone();
+            move || gauge.look()
+        }));
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
@@ -174,17 +204,26 @@ impl System {
         let shared = Arc::new(Shared {
             held: Held::default(),
             writers: slots.writers.clone(),
+            writers_health: registry.child("writers"),
             index: door.clone(),
             settings_without_media: FinalizeSettings { extracts_media: false, ..settings.clone() },
             settings,
-            saves_media: AtomicBool::new(overridden.unwrap_or(config.media.save_attachments)),
-            path_filter: config.plugins.path_filter.clone(),
+            saves_media: AtomicBool::new(overridden.saves_attachments.unwrap_or(config.media.save_attachments)),
+            live: ArcSwap::from_pointee(finalizer::Live::of(config)),
+            disk: disk.clone(),
+            day_bytes: Arc::new(DayBytes::new(layout.clone(), config.capture.per_key_daily_bytes)),
+            is_memory_tight: {
+                let memory = memory.clone();
+                Box::new(move || memory.is_tight())
+            },
             parsing: Semaphore::new(runtimes::recording_threads()),
             lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
             layout: layout.clone(),
-            slow_trace: config.timeouts.slow_trace,
+            leases: leases.clone(),
+            gauge,
         });
+        let max_body_bytes = Arc::new(AtomicU64::new(config.storage.max_body_bytes));
         let ids = Arc::new(TraceIds::new(rand::random()));
         let slot = slots.spool.clone();
         let captures = record::Captures {
@@ -203,66 +242,104 @@ impl System {
             memory: memory.clone(),
             counters: counters.clone(),
             ids: ids.clone(),
-            limits: SocketShared::limits(config.storage.max_body_bytes),
+            max_body_bytes: max_body_bytes.clone(),
             max_waiting: MOST_WAITING,
         });
         let recorder = Arc::new(Recorder {
             logs: logs.clone(),
             counters: counters.clone(),
             ids,
-            max_body_bytes: config.storage.max_body_bytes,
+            max_body_bytes: max_body_bytes.clone(),
             max_waiting: MOST_WAITING,
             upstream: config.proxy.upstream.text.clone(),
         });
-        let lanes = Arc::new(start_lanes(config, recorder)?);
-        registry.show("finished lines", &shared.lines);
+        let lanes_live = Arc::new(ArcSwap::from_pointee(proxy::Live::of(config)));
+        let lanes = Arc::new(start_lanes(config, recorder, lanes_live.clone(), &registry)?);
+        registry.pulse("recording threads").of_runtime(recording.handle(), BEAT_EVERY);
         let front = Arc::new(Front {
             socket: proxy_socket,
             lanes: lanes.clone(),
             max_connections: config.proxy.max_connections,
             accepted: AtomicU64::new(0),
+            high_water: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         });
+        let open_sockets = Arc::new(OpenSockets::default());
+        bounds::show(
+            &registry,
+            Bounded {
+                memory: &memory,
+                logs: &logs,
+                intake: &intake,
+                shared: &shared,
+                sockets: &open_sockets,
+                front: Arc::downgrade(&front),
+                counters: &counters,
+                most_held: config.storage.writer_chan_size,
+            },
+        );
+        let last_reload = LastReload::default();
         let api = api::Args {
             socket: Arc::new(api_socket),
             state: Arc::new(api::State::new(api::Parts {
                 token,
                 layout: layout.clone(),
+                leases: leases.clone(),
+                retention: live.clone(),
+                overrides_malformed,
                 counters: counters.clone(),
                 registry: registry.clone(),
                 logs: logs.clone(),
                 recovery: recovery.work.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
-                media_is_overridden: overridden.is_some(),
+                escalation: escalation.clone(),
+                last_reload: last_reload.clone(),
+                media_is_overridden: overridden.saves_attachments.is_some(),
+                metrics_want_token: config.api.metrics_auth,
             })),
         };
+        let (ended, upgraded, spills) = (intake.clone(), intake.clone(), intake.clone());
+        registry.child("spool").also_waits(move || spills.spills.len());
+        registry.child("finalizers").also_waits(move || ended.ended.len());
+        registry.child("sockets").also_waits(move || upgraded.sockets.len());
         let parts = Parts {
             slots: slots.clone(),
-            registry,
+            registry: registry.clone(),
+            escalation: escalation.clone(),
             counters: counters.clone(),
             layout,
+            leases,
+            live,
             intake: intake.clone(),
             shared: shared.clone(),
             sockets,
             spool,
             recovery,
+            open_sockets,
             front: front.clone(),
-            api,
-            door,
+            api: api.clone(),
+            door: door.clone(),
             storage: config.storage.clone(),
             grace: config.shutdown.grace,
         };
         let root = Root::start(parts.table(recording.handle())).await?;
         Ok(System {
             root,
+            registry,
+            escalation,
             front,
             lanes,
             intake,
             shared,
             logs,
+            door,
+            api: api.state,
+            lanes_live,
+            max_body_bytes,
+            last_reload,
             recording,
             grace: config.shutdown.grace,
             lock,
@@ -273,71 +350,23 @@ impl System {
             slots,
         })
     }
-
-    /// Waits until the system ends by itself, because something failed too often.
-    pub(crate) async fn ended(&mut self) -> EndedUnasked {
-        self.root.ended().await
-    }
-
-    /// Ends in order: listeners, exchanges under way, captures, lines, rows. Whatever is not done at the end of
-    /// the grace is cut, and recorded as such.
-    pub(crate) async fn drain(self) -> bool {
-        let System {
-            root,
-            front,
-            lanes,
-            intake,
-            shared,
-            logs,
-            counters,
-            recording,
-            grace,
-            lock: _held_until_the_end,
-            ..
-        } = self;
-        // By their lanes, for a crash of the listener leaves connections without an actor; and before anything that
-        // takes in what they captured.
-        front.close();
-        lanes.iter().for_each(|lane| lane.order(Order::Drain));
-        if !is_quiet_within(&front, grace).await {
-            tracing::warn!(connections = front.open(), "connections did not end in time; they are cut");
-            lanes.iter().for_each(|lane| lane.order(Order::Cut));
-            is_quiet_within(&front, CUT_GRACE).await;
-        }
-        drop(front);
-        let drained = root.drain(grace + 3 * DRAIN_GRACE).await;
-        if let Err(error) = &drained {
-            tracing::error!("{error}");
-        }
-        lanes.iter().for_each(|lane| lane.order(Order::Cut));
-        let ended = tokio::task::spawn_blocking(move || {
-            if let Some(lanes) = Arc::into_inner(lanes) {
-                lanes.into_iter().for_each(LaneHandle::join);
-            }
-            recording.shutdown_timeout(Duration::from_secs(1));
-        });
-        let has_ended = ended.await.is_ok();
-        let unwritten = shared.give_up_the_rest(&intake);
-        if unwritten > 0 {
-            tracing::error!(unwritten, "nobody was left to write these traces");
-        }
-        // Whatever is left in it the next start recovers.
-        logs.arena.close();
-        has_ended && drained.is_ok() && counters.ledger.dropped(DropCause::Shutdown) == 0
-    }
 }
 
 /// What the table's rows are made from, again at each restart.
 struct Parts {
     slots: Slots,
     registry: Registry,
+    escalation: Escalation,
     counters: Arc<Counters>,
     layout: Layout,
+    leases: Leases,
+    live: Arc<Live>,
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     sockets: Arc<SocketShared>,
     spool: spool::Args,
     recovery: recovery::Args,
+    open_sockets: Arc<OpenSockets>,
     front: Arc<Front>,
     api: api::Args,
     door: index::Door,
@@ -348,37 +377,74 @@ struct Parts {
 impl Parts {
     /// The supervision table, read top to bottom: started in this order, drained in reverse.
     fn table(self, recording: &Handle) -> Plan {
-        let Parts {
-            slots, registry, counters, layout, intake, shared, sockets, front, api, door, storage, grace, ..
-        } = self;
+        let Parts { slots, registry, escalation, counters, layout, leases, live, .. } = self;
+        let Parts { intake, shared, sockets, open_sockets, front, api, door, storage, grace, .. } = self;
         let index = {
             let args = index::Args {
                 layout: layout.clone(),
+                leases: leases.clone(),
                 counters: counters.clone(),
                 health: registry.child("index"),
                 door: door.clone(),
             };
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
         };
+        let segments = OpenSegments::default();
+        let disk = {
+            let args = disk::Args { disk: shared.disk.clone(), health: registry.child("disk") };
+            Child::actor("disk", &slots.disk, move || (disk::DiskWatch, args.clone()))
+        };
+        let sealer = {
+            let args = sealer::Args {
+                layout: layout.clone(),
+                leases: leases.clone(),
+                segments: segments.clone(),
+                codec: storage.seal.codec(),
+                counters: counters.clone(),
+                health: registry.child("sealer"),
+                failing: registry.condition("sealing"),
+                slot: slots.sealer.clone(),
+                across: Arc::default(),
+            };
+            Child::actor("sealer", &slots.sealer, move || (sealer::Sealer, args.clone()))
+        };
         let writers = {
+            let nudged = slots.sealer.clone();
             let args = writers::Args {
-                layout,
-                leases: Leases::default(),
-                segments: OpenSegments::default(),
+                layout: layout.clone(),
+                leases: leases.clone(),
+                segments: segments.clone(),
                 segment_bytes: storage.segment_bytes,
                 shared: Arc::new(WriterShared {
-                    index: door,
+                    index: door.clone(),
+                    gauge: live.gauge.clone(),
                     counters: counters.clone(),
+                    disk: shared.disk.clone(),
+                    day_bytes: shared.day_bytes.clone(),
                     fsync: storage.fsync,
                     fsync_interval: storage.fsync_interval,
                     syncing: Semaphore::new(MOST_SYNCING),
-                    // Who seals is nudged here.
-                    segment_closed: Box::new(|_| ()),
+                    // Nobody there: the sealer looks by itself when it starts.
+                    segment_closed: Box::new(move |_| drop(nudged.cast(sealer::Msg::Look))),
                 }),
                 nursery: registry.nursery("writers"),
                 grace: DRAIN_GRACE,
             };
             Child::actor("writers", &slots.writers, move || (writers::Writers, args.clone()))
+        };
+        let sweeper = {
+            let args = sweeper::Args {
+                layout,
+                leases,
+                segments,
+                live,
+                index: slots.index.clone(),
+                door,
+                counters,
+                health: registry.child("sweeper"),
+                disk_filling: registry.condition("disk_filling"),
+            };
+            Child::actor("sweeper", &slots.sweeper, move || (sweeper::Sweeper, args.clone()))
         };
         let args = self.spool;
         let spool = Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()));
@@ -387,8 +453,9 @@ impl Parts {
         let sockets = {
             let args = upgraded::Args {
                 intake: intake.clone(),
-                open: Arc::new(OpenSockets::default()),
+                open: open_sockets,
                 shared: sockets,
+                health: registry.child("sockets"),
                 nursery: registry.nursery("sockets"),
                 grace: DRAIN_GRACE,
             };
@@ -416,11 +483,7 @@ impl Parts {
             Child::actor("listener", &slots.listener, move || (listener::Listener, args.clone()))
         };
         let watchdog = {
-            let args = WatchdogArgs {
-                registry: registry.clone(),
-                period: Duration::from_secs(5),
-                patience: Duration::from_secs(60),
-            };
+            let args = watching::args(&registry, escalation);
             Child::actor("watchdog", &slots.watchdog, move || (Watchdog, args.clone()))
         };
         Plan {
@@ -434,7 +497,10 @@ impl Parts {
             registry,
             children: vec![
                 index.on(recording.clone()).with_grace(DRAIN_GRACE),
+                disk.on(recording.clone()),
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
+                sweeper.on(recording.clone()),
+                sealer.on(recording.clone()),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 recovery.on(recording.clone()),
@@ -445,17 +511,6 @@ impl Parts {
             ],
         }
     }
-}
-
-/// Waits until no client is connected; `false` if that takes longer.
-async fn is_quiet_within(front: &Front, within: Duration) -> bool {
-    let quiet = async {
-        while front.open() > 0 {
-            // The lanes tell nobody; the recorder ends only once.
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    tokio::time::timeout(within, quiet).await.is_ok()
 }
 
 fn bind(key: &'static str, address: &ListenAddress) -> Result<TcpListener, StartError> {
@@ -476,17 +531,6 @@ fn take_data_dir(layout: &Layout, proxy: SocketAddr, api: SocketAddr) -> Result<
         tracing::warn!("{warning}");
     }
     Ok(lock)
-}
-
-/// What an earlier run was told at run time. A malformed file overrides nothing, and is told.
-fn saves_attachments_override(layout: &Layout) -> Option<bool> {
-    match Overrides::read(&layout.overrides()) {
-        Ok(overrides) => overrides.save_attachments(),
-        Err(error) => {
-            tracing::error!(%error, "the overrides are not in force");
-            None
-        }
-    }
 }
 
 fn tell_about_token(layout: &Layout, token: &token::Token) {

@@ -17,6 +17,8 @@
 //! | trace | an exchange as recorded: one JSON line and one row |
 //! | bucket | one UTC day of one key: `(date, first 8 hex digits of the key hash)` |
 //! | segment | one file of a bucket; a busy bucket has several, numbered from 0 |
+//! | sealed | of a segment: finished, and compressed in blocks that are read one by one |
+//! | block | whole lines of a sealed segment, compressed by themselves: a zstd frame, a gzip member |
 //! | place | where a line stands: segment, offset and length |
 //! | lease | the right to use a bucket's files; shared by users, exclusive to delete |
 //! | frame | one WebSocket frame; an SSE stream has *events* |
@@ -55,6 +57,7 @@ pub mod capture;
 pub mod index;
 
 pub mod export;
+pub mod verify;
 
 pub mod plugin;
 

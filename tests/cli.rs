@@ -40,9 +40,15 @@ fn the_version_is_told_with_one_dash_or_two() {
 
 #[test]
 fn help_fits_a_screen() {
-    for arguments in
-        [&["--help"][..], &["-h"], &["-help"], &["demo", "--help"], &["mock", "--help"], &["package", "-h"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["-help"],
+        &["demo", "--help"],
+        &["mock", "--help"],
+        &["package", "-h"],
+        &["verify", "-h"],
+    ] {
         let output = api_log(arguments, &[]);
         assert_eq!(output.status.code(), Some(0));
         let help = stdout(&output);

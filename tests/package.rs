@@ -1,6 +1,6 @@
 //! `api-log package` from outside: what it writes, what it says, and that every recipe it packs works.
 
-#![expect(clippy::unwrap_used, reason = "a failure is the test's result")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure is the test's result")]
 
 #[path = "golden/fixture.rs"]
 mod fixture;

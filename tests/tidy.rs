@@ -58,7 +58,11 @@ const FORMATS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("actors/log.rs", &["serde_json"], "the program's own log is JSON lines"),
     ("actors/proxy/answers.rs", &["serde_json"], "the recorder's own answers are JSON"),
     ("actors/proxy/heads.rs", &["memchr"], "looks for the empty line that ends a head"),
-    ("actors/record/index.rs", &["rusqlite", "jsonl"], "carries the connection, and names the library's module"),
+    ("actors/record/day_bytes.rs", &["jsonl"], "names the library's module"),
+    ("actors/cli/rebuild.rs", &["serde_json"], "the API's answers, and the command's own, are JSON"),
+    ("actors/record/index", &["rusqlite", "jsonl"], "carries the connection, and names the library's module"),
+    ("actors/record/rebuild.rs", &["jsonl"], "names the library's module"),
+    ("actors/record/sealer.rs", &["jsonl"], "names the library's module"),
     ("actors/record/writer", &["jsonl"], "names the library's module"),
 ];
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use api_log::store::overrides::{Overrides, OverridesError};
+use api_log::store::overrides::Overrides;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::State as Api;
 use super::errors::{Answer, Problem};
+use super::overrides;
 
 /// `GET /api/config/media`.
 pub(crate) async fn media(State(api): State<Arc<Api>>) -> impl IntoResponse {
@@ -25,19 +26,14 @@ pub(crate) async fn set_media(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let saves = wanted(&body?)?;
-    // One writer at a time: each reads, changes and replaces the whole file.
-    let _writing = api.overrides.lock().await;
-    let path = api.parts.layout.overrides();
-    let written = tokio::task::spawn_blocking(move || {
-        let mut overrides = Overrides::read(&path)?;
-        overrides.set_save_attachments(saves);
-        overrides.write(&path)
-    });
-    written.await.map_err(|error| Problem::server_error(&error))?.map_err(|error| not_written(&error))?;
-    api.parts.shared.saves_media.store(saves, Ordering::Relaxed);
-    api.media_is_overridden.store(true, Ordering::Relaxed);
-    tracing::info!(save_attachments = saves, "set at run time");
-    Ok(Answer(media_answer(&api)))
+    let set = move |overrides: &mut Overrides| overrides.set_save_attachments(saves);
+    let applied = move |api: &Api, _: &Overrides| {
+        api.parts.shared.saves_media.store(saves, Ordering::Relaxed);
+        api.media_is_overridden.store(true, Ordering::Relaxed);
+        tracing::info!(save_attachments = saves, "set at run time");
+        media_answer(api)
+    };
+    overrides::change(api, set, applied).await.map(Answer)
 }
 
 fn media_answer(api: &Api) -> Value {
@@ -63,17 +59,6 @@ fn wanted(body: &[u8]) -> Result<bool, Problem> {
         }
         Some(_) => Err(bad("save_attachments must be true or false".into())),
     }
-}
-
-fn not_written(error: &OverridesError) -> Problem {
-    tracing::error!(%error, "the overrides could not be written");
-    let detail = match error {
-        OverridesError::Io { .. } => "runtime_overrides.json could not be written; nothing has changed",
-        OverridesError::Malformed { .. } => {
-            "runtime_overrides.json is malformed; mend or delete it; nothing has changed"
-        }
-    };
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "override_write_failed", detail).with("detail", detail)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
@@ -46,6 +47,11 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
+    /// Too many ask at once.
+    pub(crate) fn busy() -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many queries at once; ask again in a second")
+    }
+
     /// Something of ours failed. The inside goes to the log, not to the caller.
     pub(crate) fn server_error(inside: &dyn std::fmt::Display) -> Problem {
         tracing::error!(error = %inside, "an API request failed");
@@ -80,7 +86,11 @@ impl From<BytesRejection> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        (self.status, Answer(Value::Object(self.members))).into_response()
+        let mut answer = (self.status, Answer(Value::Object(self.members))).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
     }
 }
 

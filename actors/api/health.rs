@@ -23,23 +23,19 @@ pub(crate) async fn root() -> impl IntoResponse {
     }))
 }
 
-/// `GET /healthz`: 200 for as long as the process can answer.
+/// `GET /healthz`: 200 for as long as the process can answer. Whether it should get traffic is `/readyz`'s to say.
 pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let parts = &api.parts;
     let children = parts.registry.snapshot();
-    let degraded: Vec<Value> = children
-        .children
-        .iter()
-        .filter_map(|child| {
-            let (reason, since) = child.trouble()?;
-            Some(json!({"child": child.name, "reason": reason, "since": since.to_string()}))
-        })
+    let troubles = children.troubles.iter();
+    let degraded: Vec<Value> = troubles
+        .map(|it| json!({"child": it.name, "reason": it.reason, "since": it.since.to_string()}))
         .chain(children.conditions.iter().map(|it| json!(it)))
         .collect();
-    let ended = &parts.logs.intake.ended;
     Answer(json!({
         "status": "ok",
         "degraded": degraded,
+        "ready": super::ready::reasons(&api).is_empty(),
         "ts": UnixMillis::now().to_string(),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": api.started.elapsed().as_secs(),
@@ -47,34 +43,17 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
         "ledger": parts.counters.ledger.snapshot(),
         "recording": parts.counters.recording.snapshot(),
         "supervision": children,
-        "queues": {
-            "captures": {
-                "bytes": parts.logs.memory.used(),
-                "bytes_high_water": parts.logs.memory.high_water(),
-                "bytes_limit": parts.logs.memory.limit(),
-                "arena": parts.logs.arena.report(),
-            },
-            "ended": {"depth": ended.len(), "high_water": ended.high_water()},
-            "spills": {"depth": parts.logs.intake.spills.len(), "high_water": parts.logs.intake.spills.high_water()},
-            "held": {"depth": parts.shared.held.len()},
-            "recovery": parts.recovery.lock().state(),
-        },
+        "captures": {"arena": parts.logs.arena.report(), "recovery": parts.recovery.lock().state()},
         "index": super::index::health(&parts.shared.index),
+        "bounds": parts.registry.bounds(),
         "connections": {
             "open": parts.front.open(),
             "accepted": parts.front.accepted.load(Ordering::Relaxed),
             "refused": parts.front.refused.load(Ordering::Relaxed),
             "accept_errors": parts.front.accept_errors.load(Ordering::Relaxed),
         },
+        "reload": parts.last_reload.get(),
         "viewer": {"enabled": false, "source": "disabled"},
-        "storage": {
-            "data_dir_bytes": 0,
-            "max_bytes": 0,
-            "max_age_days": 0,
-            "usage_pct": 0,
-            "state": "disabled",
-            "engine_running": false,
-            "eviction_cap_hit": false,
-        },
+        "storage": parts.retention.report(),
     }))
 }

@@ -9,26 +9,35 @@ mod config;
 mod errors;
 mod health;
 mod index;
+mod metrics;
+mod overrides;
 mod params;
 mod readers;
+mod ready;
+mod retention;
 mod routes;
 mod server;
 mod traces;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use api_log::config::Config;
 use api_log::counters::Counters;
 use api_log::store::layout::Layout;
-use api_log::store::token::Token;
+use api_log::store::lease::Leases;
+use api_log::store::token::{self, Token, TokenError};
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::kit::Registry;
+use crate::kit::{BoundReport, Condition, Depth, Escalation, Registry};
 use crate::proxy::listener::Front;
 use crate::record::LogShared;
 use crate::record::finalizer::Shared;
 use crate::record::recovery::Work as RecoveryWork;
+use crate::retention::Live;
+use crate::system::LastReload;
 
 pub(crate) use server::{Args, Msg, Server};
 
@@ -36,17 +45,27 @@ pub(crate) use server::{Args, Msg, Server};
 pub(crate) struct State {
     parts: Parts,
     readers: readers::Readers,
+    /// Connections of callers.
+    callers: Arc<Depth>,
     started: Instant,
     /// Held while `runtime_overrides.json` is rewritten.
     overrides: tokio::sync::Mutex<()>,
     /// `media.save_attachments` was set at run time, now or in an earlier run.
     media_is_overridden: AtomicBool,
+    /// `/metrics` asks for the token.
+    metrics_want_token: AtomicBool,
+    /// What callers must show. Read again with the configuration.
+    token: ArcSwap<Token>,
 }
 
 /// What the API shows of the rest of the recorder: counters and probes, never an actor's mailbox.
 pub(crate) struct Parts {
     pub(crate) token: Token,
     pub(crate) layout: Layout,
+    pub(crate) leases: Leases,
+    pub(crate) retention: Arc<Live>,
+    /// Raised while what was set at run time cannot be read.
+    pub(crate) overrides_malformed: Condition,
     pub(crate) counters: Arc<Counters>,
     pub(crate) registry: Registry,
     /// Where captures are written.
@@ -55,18 +74,53 @@ pub(crate) struct Parts {
     pub(crate) recovery: Arc<Mutex<RecoveryWork>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) front: Arc<Front>,
+    pub(crate) escalation: Escalation,
+    pub(crate) last_reload: LastReload,
     pub(crate) media_is_overridden: bool,
+    pub(crate) metrics_want_token: bool,
 }
 
 impl State {
     /// For one process's life.
     pub(crate) fn new(parts: Parts) -> State {
+        let readers = readers::Readers::new(parts.layout.index(), parts.shared.index.status().clone());
+        let callers = Arc::new(Depth::default());
+        let seen = callers.clone();
+        parts.registry.show("api_queries", readers.room());
+        parts.registry.show_bound("api_callers", move |name| {
+            let (now, high_water) = seen.get();
+            BoundReport::new(name).count(now, high_water, Some(server::MAX_CONNECTIONS as u64))
+        });
         State {
-            readers: readers::Readers::new(parts.layout.index(), parts.shared.index.status().clone()),
+            readers,
+            callers,
             started: Instant::now(),
             overrides: tokio::sync::Mutex::default(),
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),
+            metrics_want_token: AtomicBool::new(parts.metrics_want_token),
+            token: ArcSwap::from_pointee(parts.token.clone()),
             parts,
         }
+    }
+
+    /// Takes over what a reload changes. What was set at run time stands above the configuration.
+    pub(crate) fn take_over(&self, config: &Config) {
+        self.metrics_want_token.store(config.api.metrics_auth, Ordering::Relaxed);
+        if !self.media_is_overridden.load(Ordering::Relaxed) {
+            self.parts.shared.saves_media.store(config.media.save_attachments, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads the token's file again: `true` if there is another one in it.
+    ///
+    /// # Errors
+    /// It cannot be read, or is empty; the token stays.
+    pub(crate) fn read_token_again(&self) -> Result<bool, TokenError> {
+        let token = token::read(&self.parts.layout.token())?;
+        let is_other = token.secret != self.token.load().secret;
+        if is_other {
+            self.token.store(Arc::new(token));
+        }
+        Ok(is_other)
     }
 }

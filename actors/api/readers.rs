@@ -10,10 +10,13 @@ use api_log::index::schema::{self, OpenError};
 use parking_lot::Mutex;
 use tokio_rusqlite::Connection;
 
+use crate::kit::Budget;
 use crate::record::index_status::Status;
 
 /// Queries at once.
 const CONNECTIONS: usize = 4;
+/// Queries that run or wait; who comes then is told to come back.
+const MOST_QUERIES: usize = 256;
 /// How long a query waits for an index that cannot be opened.
 const OPEN_PATIENCE: Duration = Duration::from_secs(3);
 /// Pause between two tries to open it.
@@ -25,6 +28,7 @@ pub(crate) struct Readers {
     status: Arc<Status>,
     connections: [Mutex<Option<Reader>>; CONNECTIONS],
     next: AtomicUsize,
+    room: Budget,
 }
 
 /// A connection, and the file it reads.
@@ -49,12 +53,21 @@ pub(crate) enum ReadError {
     /// The connection's thread has ended.
     #[error("the index connection has closed")]
     Closed,
+    /// Too many ask at once.
+    #[error("too many queries at once")]
+    Busy,
 }
 
 impl Readers {
     /// Readers of the index at `path`.
     pub(crate) fn new(path: PathBuf, status: Arc<Status>) -> Readers {
-        Readers { path, status, connections: Default::default(), next: AtomicUsize::new(0) }
+        let room = Budget::new(0, MOST_QUERIES);
+        Readers { path, status, connections: Default::default(), next: AtomicUsize::new(0), room }
+    }
+
+    /// The queries that run or wait, for health.
+    pub(crate) fn room(&self) -> &Budget {
+        &self.room
     }
 
     /// Runs a query on one of the connections. If it meets damage, the index is looked through, and what is damaged is
@@ -63,6 +76,8 @@ impl Readers {
         &self,
         query: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Clone + Send + 'static,
     ) -> Result<T, ReadError> {
+        let _room = self.room.try_take(0).ok_or(ReadError::Busy)?;
+        fault!(await "api.read");
         let slot = &self.connections[self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS];
         let (file, outcome) = self.ask(slot, query.clone()).await?;
         match outcome {
@@ -137,6 +152,19 @@ mod tests {
     use api_log::ids::UnixMillis;
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_asks_beyond_the_bound_is_told_so_at_once_and_may_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let status = Arc::new(Status::new(&crate::kit::Registry::new()));
+        let readers = Readers::new(dir.path().join("index.sqlite"), status);
+        schema::open_writer(&dir.path().join("index.sqlite")).unwrap();
+        let taken: Vec<_> = (0..MOST_QUERIES).map(|_| readers.room.try_take(0).unwrap()).collect();
+        assert!(matches!(readers.read(|_| Ok(())).await, Err(ReadError::Busy)));
+        drop(taken);
+        readers.read(|_| Ok(())).await.unwrap();
+        assert_eq!(readers.room.report().refused, 1);
+    }
 
     #[tokio::test]
     async fn a_replaced_index_is_read_in_place_of_the_old_one() {

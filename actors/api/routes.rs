@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, health, index, traces};
+use super::{State, auth, config, health, index, metrics, ready, retention, traces};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -41,10 +41,23 @@ pub(crate) fn router(state: Arc<State>) -> Router {
                 .put(config::set_media)
                 .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
                 .fallback(|| wrong_method("GET, HEAD, PUT")),
+        )
+        .route(
+            "/api/config/retention",
+            get(retention::limits)
+                .put(retention::set_limits)
+                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
+                .fallback(|| wrong_method("GET, HEAD, PUT")),
         );
     Router::new()
         .route("/", open(health::root))
         .route("/healthz", open(health::healthz))
+        .route("/readyz", open(ready::readyz))
+        .route(
+            "/metrics",
+            open(metrics::metrics)
+                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_for_metrics)),
+        )
         .merge(protected)
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -70,7 +83,11 @@ async fn wrong_method(allowed: &'static str) -> impl IntoResponse {
 
 /// What every answer has in common; and a handler's panic is one answer's failure, not the server's.
 async fn finish(request: Request, next: Next) -> Response {
-    let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answer = async {
+        fault!(await "api");
+        next.run(request).await
+    };
+    let answered = std::panic::AssertUnwindSafe(answer).catch_unwind().await;
     let mut answer = answered.unwrap_or_else(|panic| {
         tracing::error!(panic = panic_text(&*panic), "an API handler panicked");
         Problem::server_panic().into_response()

@@ -20,7 +20,7 @@ const READ_HEADER: Duration = Duration::from_secs(10);
 /// Longest header block, in bytes.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Callers at once.
-const MAX_CONNECTIONS: usize = 1024;
+pub(super) const MAX_CONNECTIONS: usize = 1024;
 /// How long replies under way may take when the recorder ends.
 const GRACE: Duration = Duration::from_secs(5);
 /// Pause after an accept error.
@@ -79,12 +79,13 @@ impl Actor for Server {
 }
 
 async fn serve(socket: tokio::net::TcpListener, state: Arc<State>, mut stopping: watch::Receiver<bool>) {
-    let router = routes::router(state);
+    let router = routes::router(state.clone());
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(READ_HEADER).max_buf_size(MAX_HEADER_BYTES);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
+        state.callers.set(connections.len());
         tokio::select! {
             () = told_to_stop(&mut stopping) => break,
             Some(_) = connections.join_next() => {}

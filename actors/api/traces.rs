@@ -51,7 +51,12 @@ pub(crate) async fn detail(
     let row = api.readers.read(move |index| query::get(index, id)).await?.ok_or_else(no_trace)?;
     let place = row.place().ok_or_else(|| Problem::server_error(&"a row names no segment"))?;
     let layout = api.parts.layout.clone();
-    let line = tokio::task::spawn_blocking(move || read::line(&layout, place, id))
+    let lease = api.parts.leases.shared(place.segment).map_err(|_| deleted())?;
+    let read = move || {
+        let _lease = lease;
+        read::line(&layout, place, id)
+    };
+    let line = tokio::task::spawn_blocking(read)
         .await
         .map_err(|error| Problem::server_error(&error))?
         .map_err(|error| line_problem(&error))?;
@@ -62,10 +67,15 @@ pub(crate) async fn detail(
     Ok(Answer(Detail { row, trace }).into_response())
 }
 
+/// Also while it is being deleted: nobody waits for that.
+fn deleted() -> Problem {
+    Problem::not_found("the trace's file has been deleted")
+}
+
 fn line_problem(error: &LineError) -> Problem {
     tracing::warn!(%error, "a line cannot be read");
     match error {
-        LineError::Gone(_) => Problem::not_found("the trace's file has been deleted"),
+        LineError::Gone(_) => deleted(),
         LineError::NotThere { .. } => {
             line_unreadable("the file does not hold this trace where the index says; run a rebuild")
         }
@@ -79,6 +89,9 @@ fn line_unreadable(detail: &str) -> Problem {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
-        Problem::server_error(&error)
+        match error {
+            ReadError::Busy => Problem::busy(),
+            error => Problem::server_error(&error),
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Mock(Mock),
     /// Pack recorded traces into a zip archive
     Package(Package),
+    /// Check the data dir against itself
+    Verify(Verify),
 }
 
 /// How the index is made anew.
@@ -115,6 +117,18 @@ pub(crate) struct Package {
     /// At most so many, the newest; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub(crate) limit: u64,
+}
+
+/// How to check.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(after_help = "Exit code 0: nothing is wrong. 1: something is, or the check failed.")]
+pub(crate) struct Verify {
+    /// Mend what can be mended without losing a byte; needs the recorder stopped
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// One JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A time, or the UTC midnight that a day begins with.

@@ -21,7 +21,7 @@ use api_log::ids::UnixMillis;
 use api_log::store::layout::Layout;
 
 use super::args::Demo;
-use super::serve::{Signals, start_log};
+use super::serve::Signals;
 use crate::kit::EndedUnasked;
 use crate::mock::{self, Mock};
 use crate::runtimes;
@@ -65,7 +65,7 @@ enum DemoError {
 /// Runs the demonstration. 0 only if every exchange sent was recorded and the ledger balances.
 pub(crate) fn run(demo: Demo) -> ExitCode {
     // What the recorder has to say in good order would bury the report.
-    start_log(Level::Warn);
+    crate::log::start(Level::Warn);
     match runtimes::control().map_err(DemoError::from).and_then(|it| it.block_on(show(&demo))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

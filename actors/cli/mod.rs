@@ -8,6 +8,7 @@ mod progress;
 mod rebuild;
 mod serve;
 mod validate;
+mod verify;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -15,7 +16,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use api_log::config::Config;
+use api_log::config::{Config, Warning};
 use args::{Args, Command};
 
 /// The configuration or the command line is wrong; nothing was started.
@@ -30,7 +31,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match args.command.unwrap_or(Command::Serve) {
         Command::Serve => match load(args.config.as_deref()) {
-            Ok(config) => serve::run(config),
+            Ok(config) => serve::run(config, args.config),
             Err(exit) => exit,
         },
         Command::Demo(demo) => demo::run(demo),
@@ -48,36 +49,49 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             // Every error of it is a 1, as its users know it.
             Err(_) => ExitCode::FAILURE,
         },
+        Command::Verify(asked) => match load(args.config.as_deref()) {
+            Ok(config) => verify::run(asked, &config),
+            Err(exit) => exit,
+        },
     }
 }
 
 /// Reads the configuration of file and environment. What is wrong or odd is told on standard error.
 fn load(file: Option<&Path>) -> Result<Config, ExitCode> {
+    match read(file) {
+        Ok((config, warnings)) => {
+            for warning in warnings {
+                complain(format_args!("warning: {warning}"));
+            }
+            Ok(config)
+        }
+        Err(complaints) => {
+            complaints.into_iter().for_each(complain);
+            Err(ExitCode::from(USAGE))
+        }
+    }
+}
+
+/// The same, with whatever is wrong or odd.
+fn read(file: Option<&Path>) -> Result<(Config, Vec<Warning>), Vec<String>> {
     let mut variables = Vec::new();
-    let mut unreadable = false;
+    let mut complaints = Vec::new();
     for (name, value) in std::env::vars_os() {
         let (Ok(name), value) = (name.into_string(), value.into_string()) else { continue };
         match value {
             Ok(value) => variables.push((name, value)),
             Err(_) if name.starts_with("APILOG_") => {
-                unreadable = true;
-                complain(format_args!("{name}: not UTF-8 text"));
+                complaints.push(format!("{name}: not UTF-8 text"));
             }
             Err(_) => {}
         }
     }
     match Config::load(file, variables.into_iter()) {
-        Ok((config, warnings)) => {
-            for warning in warnings {
-                complain(format_args!("warning: {warning}"));
-            }
-            if unreadable { Err(ExitCode::from(USAGE)) } else { Ok(config) }
-        }
-        Err(complaints) => {
-            for line in complaints.to_string().lines() {
-                complain(line);
-            }
-            Err(ExitCode::from(USAGE))
+        Ok(loaded) if complaints.is_empty() => Ok(loaded),
+        Ok(_) => Err(complaints),
+        Err(more) => {
+            complaints.extend(more.to_string().lines().map(str::to_owned));
+            Err(complaints)
         }
     }
 }

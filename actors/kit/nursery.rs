@@ -271,11 +271,18 @@ impl NurseryHealth {
     /// The health of a child that is about to start, under the nursery's name.
     fn watch(&self) -> Arc<ChildHealth> {
         let health = Arc::new(ChildHealth::new(self.name.clone()));
-        self.watched.lock().push(Arc::downgrade(&health));
+        let mut watched = self.watched.lock();
+        // Many come and go between two looks; whenever the list has doubled, those that are gone leave it.
+        if watched.len() == watched.capacity() {
+            watched.retain(|it| it.strong_count() > 0);
+            let room = watched.len() + 16;
+            watched.reserve(room);
+        }
+        watched.push(Arc::downgrade(&health));
         health
     }
 
-    /// Those of its children that are watched; the list forgets the others here, that is at each look.
+    /// Those of its children that are watched.
     pub(super) fn watched(&self) -> Vec<Arc<ChildHealth>> {
         let mut watched = self.watched.lock();
         watched.retain(|it| it.strong_count() > 0);

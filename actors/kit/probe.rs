@@ -1,7 +1,7 @@
 //! How a child fares, readable by anyone without asking it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use api_log::ids::UnixMillis;
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ pub(crate) struct ChildHealth {
     queue_depth: AtomicU64,
     queue_high_water: AtomicU64,
     progress: AtomicU64,
+    /// What waits for it outside of mailboxes.
+    elsewhere: OnceLock<Box<dyn Fn() -> usize + Send + Sync>>,
     told: Mutex<Told>,
 }
 
@@ -114,6 +116,7 @@ impl ChildHealth {
             queue_depth: AtomicU64::new(0),
             queue_high_water: AtomicU64::new(0),
             progress: AtomicU64::new(0),
+            elsewhere: OnceLock::new(),
             told: Mutex::new(Told {
                 state: ChildState::Starting,
                 since: UnixMillis::now(),
@@ -139,7 +142,13 @@ impl ChildHealth {
         Pending(self.clone())
     }
 
-    /// A long piece of work got on: tells the watchdog that this is not a hang.
+    /// Work waits for the child in a queue beside its mailbox too, so much; it [got on](ChildHealth::progressed) when it
+    /// took some. The first queue that is named stays.
+    pub(crate) fn also_waits(&self, waiting: impl Fn() -> usize + Send + Sync + 'static) {
+        let _ = self.elsewhere.set(Box::new(waiting));
+    }
+
+    /// A long piece of work got on, or some was taken: tells the watchdog that this is not a hang.
     pub(crate) fn progressed(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
     }
@@ -154,7 +163,7 @@ impl ChildHealth {
             restarts: told.restarts,
             last_error: told.last_error.clone(),
             hung_since: told.hung_since,
-            queue_depth: self.queue_depth.load(Ordering::Relaxed),
+            queue_depth: self.waiting(),
             queue_high_water: self.queue_high_water.load(Ordering::Relaxed),
             progress: self.progress.load(Ordering::Relaxed),
         }
@@ -202,11 +211,12 @@ impl ChildHealth {
     /// What the watchdog looks at, while there is an actor.
     pub(super) fn sample(&self) -> Option<Sample> {
         let actor = self.told.lock().cell.as_ref()?.get_id();
-        Some(Sample {
-            actor,
-            progress: self.progress.load(Ordering::Relaxed),
-            waiting: self.queue_depth.load(Ordering::Relaxed),
-        })
+        Some(Sample { actor, progress: self.progress.load(Ordering::Relaxed), waiting: self.waiting() })
+    }
+
+    fn waiting(&self) -> u64 {
+        let elsewhere = self.elsewhere.get().map_or(0, |it| it() as u64);
+        self.queue_depth.load(Ordering::Relaxed) + elsewhere
     }
 
     /// Kills the actor and keeps the reason for [`ChildHealth::failed`].
@@ -241,7 +251,7 @@ pub(super) fn as_text<S: Serializer>(at: &UnixMillis, serializer: S) -> Result<S
     serializer.collect_str(at)
 }
 
-fn as_text_if_any<S: Serializer>(at: &Option<UnixMillis>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text_if_any<S: Serializer>(at: &Option<UnixMillis>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => as_text(at, serializer),
         None => serializer.serialize_none(),

@@ -6,12 +6,12 @@ use std::time::Duration;
 use ractor::{Actor, ActorRef, SpawnErr};
 
 use super::ending::{Drained, drain_or_kill};
-use super::supervisor::StartAgain;
+use super::supervisor::SupervisorMsg;
 use super::{Plan, Supervisor};
 
 /// The topmost supervisor.
 pub(crate) struct Root {
-    supervisor: ActorRef<StartAgain>,
+    supervisor: ActorRef<SupervisorMsg>,
     gave_up: Arc<OnceLock<String>>,
 }
 
@@ -42,6 +42,11 @@ impl Root {
         // Without a timeout this has no error.
         let _ = self.supervisor.wait(None).await;
         EndedUnasked(self.gave_up.get().cloned().unwrap_or_else(|| "no reason was given".to_owned()))
+    }
+
+    /// Whether the topmost supervisor answers within this time. One that starts a child answers when that is done.
+    pub(crate) async fn answers(&self, within: Duration) -> bool {
+        ractor::call_t!(self.supervisor, SupervisorMsg::AreYouThere, within.as_millis() as u64).is_ok()
     }
 
     /// Drains the children in reverse order, each within its grace and all within this time. Dropping this does not stop

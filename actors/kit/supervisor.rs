@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, RpcReplyPort, SupervisionEvent};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
@@ -78,8 +78,13 @@ pub(crate) struct GaveUp {
     pub reason: String,
 }
 
-/// The delay of the child in this row is over.
-pub(crate) struct StartAgain(usize);
+/// What a supervisor hears.
+pub(crate) enum SupervisorMsg {
+    /// The delay of the child in this row is over.
+    StartAgain(usize),
+    /// Whether it gets on.
+    AreYouThere(RpcReplyPort<()>),
+}
 
 /// The table, and what runs of it.
 pub(crate) struct State {
@@ -140,11 +145,11 @@ impl Default for Patience {
 }
 
 impl Actor for Supervisor {
-    type Msg = StartAgain;
+    type Msg = SupervisorMsg;
     type State = State;
     type Arguments = Plan;
 
-    async fn pre_start(&self, myself: ActorRef<StartAgain>, plan: Plan) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<SupervisorMsg>, plan: Plan) -> Result<State, ActorProcessingErr> {
         let mut state = State::new(plan);
         for row in 0..state.rows.len() {
             if let Err(reason) = state.rows[row].start(&myself.get_cell()).await {
@@ -159,13 +164,18 @@ impl Actor for Supervisor {
 
     async fn handle(
         &self,
-        myself: ActorRef<StartAgain>,
-        StartAgain(row): StartAgain,
+        myself: ActorRef<SupervisorMsg>,
+        msg: SupervisorMsg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        if is_ending(&myself) {
-            return Ok(());
-        }
+        let row = match msg {
+            SupervisorMsg::StartAgain(row) if !is_ending(&myself) => row,
+            SupervisorMsg::StartAgain(_) => return Ok(()),
+            SupervisorMsg::AreYouThere(reply) => {
+                let _ = reply.send(());
+                return Ok(());
+            }
+        };
         state.rows[row].health.starts_again();
         // Ractor sends no event for a failed start.
         match state.rows[row].start(&myself.get_cell()).await {
@@ -176,7 +186,7 @@ impl Actor for Supervisor {
 
     async fn handle_supervisor_evt(
         &self,
-        myself: ActorRef<StartAgain>,
+        myself: ActorRef<SupervisorMsg>,
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
@@ -188,7 +198,7 @@ impl Actor for Supervisor {
     }
 
     /// Ractor kills what a stopped parent leaves behind, so nothing may be left.
-    async fn post_stop(&self, _: ActorRef<StartAgain>, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, _: ActorRef<SupervisorMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         state.drain().await;
         Ok(())
     }
@@ -198,7 +208,7 @@ impl Supervisor {
     /// A child has ended, or could not be started again: it gets another start, a rest, or the supervisor fails.
     async fn ended(
         &self,
-        myself: &ActorRef<StartAgain>,
+        myself: &ActorRef<SupervisorMsg>,
         state: &mut State,
         row: usize,
         ending: Ending,
@@ -216,7 +226,7 @@ impl Supervisor {
         }
         if let Some(delay) = state.spend_a_restart() {
             state.rows[row].health.enter(ChildState::BackingOff);
-            myself.send_after(delay, move || StartAgain(row));
+            myself.send_after(delay, move || SupervisorMsg::StartAgain(row));
             return Ok(());
         }
         let gave_up = GaveUp {
@@ -373,6 +383,6 @@ impl Drop for Row {
     }
 }
 
-fn is_ending(myself: &ActorRef<StartAgain>) -> bool {
+fn is_ending(myself: &ActorRef<SupervisorMsg>) -> bool {
     myself.get_status() >= ActorStatus::Draining
 }

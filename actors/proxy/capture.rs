@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use api_log::capture::record::{self, Ended, Kind};
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::socket_tap::SocketTap;
-use crate::record::{Captured, CapturedLog, Content, Log, LogShared, Need, OpenSocket, SpoolOrder};
+use crate::record::{Captured, CapturedLog, Content, Log, LogShared, Need, OpenSocket};
 
 /// So many ended exchanges may wait whatever memory they take.
 const LEAST_WAITING: usize = 1024;
@@ -29,8 +30,8 @@ pub(crate) struct Recorder {
     pub(crate) counters: Arc<Counters>,
     /// Makes the ids.
     pub(crate) ids: Arc<TraceIds>,
-    /// Recording cap of each direction.
-    pub(crate) max_body_bytes: u64,
+    /// Recording cap of each direction, from now on.
+    pub(crate) max_body_bytes: Arc<AtomicU64>,
     /// At most this many ended exchanges wait.
     pub(crate) max_waiting: usize,
     /// The configured upstream.
@@ -178,7 +179,7 @@ impl Side {
             Direction::Request => (Kind::RequestBody, Kind::RequestCut),
             Direction::Response => (Kind::ResponseBody, Kind::ResponseCut),
         };
-        let room = recorder.max_body_bytes - self.recorded;
+        let room = recorder.max_body_bytes.load(Ordering::Relaxed).saturating_sub(self.recorded);
         let wanted = &chunk[..chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
         let kept = if wanted.is_empty() { 0 } else { log.append(kind, at_us, wanted, Need::WithinBudget) };
         self.recorded += kept as u64;
@@ -204,7 +205,7 @@ impl Drop for Capture {
         if waiting >= recorder.max_waiting || is_too_much {
             let cause = if is_too_much { DropCause::BudgetFull } else { DropCause::WriterFull };
             recorder.counters.ledger.count_dropped(cause);
-            recorder.logs.intake.spills.push(SpoolOrder::Discard(self.log.clone()));
+            self.log.clone().discard();
             return;
         }
         let last = if inner.end.is_some() { inner.last } else { self.started.elapsed() };

@@ -18,9 +18,8 @@ pub(crate) struct Connection;
 pub(crate) enum Msg {
     /// The connection has ended.
     Ended,
-    /// Fails on purpose.
-    #[cfg(test)]
-    Panic,
+    /// Fails on purpose: nobody sends this but a fault.
+    Fail,
 }
 
 pub(crate) struct Args {
@@ -37,10 +36,9 @@ impl Actor for Connection {
     type State = Args;
     type Arguments = Args;
 
-    async fn pre_start(&self, _myself: ActorRef<Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
-        #[cfg(test)]
-        if crate::faults::is_due("connection") {
-            _myself.cast(Msg::Panic)?;
+    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
+        if fault!(is "connection") {
+            myself.cast(Msg::Fail)?;
         }
         Ok(args)
     }
@@ -48,8 +46,7 @@ impl Actor for Connection {
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, _: &mut Args) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Ended => myself.stop(None),
-            #[cfg(test)]
-            Msg::Panic => panic!("asked to"),
+            Msg::Fail => return Err("asked to".into()),
         }
         Ok(())
     }

@@ -310,10 +310,11 @@ impl Settings {
 impl Lane {
     /// Whether this request is captured at all.
     fn captures(&self, request: &Request<Incoming>) -> bool {
-        if !self.is_capturing {
+        let live = self.live.load();
+        if !live.is_capturing {
             return false;
         }
-        let is_filtered = self.capture_filter.matches(request.uri().path());
+        let is_filtered = live.capture_filter.matches(request.uri().path());
         if is_filtered {
             let ledger = &self.recorder.counters.ledger;
             let _accepted = ledger.accept();

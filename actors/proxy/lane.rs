@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use api_log::exchange::End;
 use api_log::plugin::path_patterns::PathPatterns;
+use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
@@ -25,6 +26,7 @@ use super::client::{Client, Limits, Verdict};
 use super::exchange::{self, Settings};
 use super::heads::Heads;
 use super::upstream::{LocalExecutor, MAX_FIELDS, Pool, Target};
+use crate::kit::Pulse;
 
 /// How often a lane closes upstream connections that have been idle for too long.
 const PRUNE_EVERY: Duration = Duration::from_millis(500);
@@ -57,6 +59,17 @@ pub(crate) struct Arrival {
     pub(crate) is_refused: bool,
 }
 
+/// What can be changed while lanes run. Read by each exchange and each new connection, without a lock.
+#[derive(Clone)]
+pub(crate) struct Live {
+    /// Paths that are forwarded and not captured.
+    pub(crate) capture_filter: PathPatterns,
+    /// Whether anything is captured at all.
+    pub(crate) is_capturing: bool,
+    /// How long connections may be quiet.
+    pub(crate) limits: Limits,
+}
+
 /// What all lanes of a proxy are made of.
 #[derive(Clone)]
 pub(crate) struct Plan {
@@ -66,12 +79,8 @@ pub(crate) struct Plan {
     pub(crate) target: Arc<Target>,
     /// For captures.
     pub(crate) recorder: Arc<Recorder>,
-    /// Paths that are forwarded and not captured.
-    pub(crate) capture_filter: Arc<PathPatterns>,
-    /// Whether anything is captured at all.
-    pub(crate) is_capturing: bool,
-    /// How long connections may be quiet.
-    pub(crate) limits: Limits,
+    /// What a reload changes.
+    pub(crate) live: Arc<ArcSwap<Live>>,
     /// Longest request head, in bytes.
     pub(crate) max_header_bytes: usize,
 }
@@ -80,10 +89,8 @@ pub(crate) struct Plan {
 pub(crate) struct Lane {
     pub(crate) settings: Arc<Settings>,
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) capture_filter: Arc<PathPatterns>,
-    pub(crate) is_capturing: bool,
+    pub(crate) live: Arc<ArcSwap<Live>>,
     pub(crate) pool: Rc<Pool>,
-    limits: Limits,
     max_header_bytes: usize,
     server: auto::Builder<LocalExecutor>,
 }
@@ -97,8 +104,8 @@ pub(crate) struct LaneHandle {
 }
 
 impl LaneHandle {
-    /// Starts a lane's thread.
-    pub(crate) fn start(number: usize, plan: Plan) -> std::io::Result<LaneHandle> {
+    /// Starts a lane's thread; the pulse beats for as long as its loop turns.
+    pub(crate) fn start(number: usize, plan: Plan, pulse: Arc<Pulse>) -> std::io::Result<LaneHandle> {
         let (arrivals, arriving) = mpsc::unbounded_channel();
         let (orders, lane_orders) = watch::channel(Order::Serve);
         let open = Arc::new(AtomicUsize::new(0));
@@ -111,7 +118,7 @@ impl LaneHandle {
             match runtime {
                 Ok(runtime) => {
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(run(Lane::new(plan), arriving, lane_orders, count));
+                    runtime.block_on(run(Lane::new(plan), arriving, lane_orders, count, pulse));
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -156,6 +163,7 @@ async fn run(
     mut arriving: mpsc::UnboundedReceiver<Arrival>,
     orders: watch::Receiver<Order>,
     open: Arc<AtomicUsize>,
+    pulse: Arc<Pulse>,
 ) {
     let mut prune = tokio::time::interval(PRUNE_EVERY);
     let mut connections = JoinSet::new();
@@ -171,7 +179,11 @@ async fn run(
                 });
             }
             Some(ended) = connections.join_next() => report(ended),
-            _ = prune.tick() => lane.pool.prune(),
+            _ = prune.tick() => {
+                fault!("lane");
+                lane.pool.prune();
+                pulse.beat();
+            }
         }
     }
     while let Some(ended) = connections.join_next().await {
@@ -219,10 +231,8 @@ impl Lane {
         Rc::new(Lane {
             settings: plan.settings,
             recorder: plan.recorder,
-            capture_filter: plan.capture_filter,
-            is_capturing: plan.is_capturing,
+            live: plan.live,
             pool: Pool::new(plan.target),
-            limits: plan.limits,
             max_header_bytes: plan.max_header_bytes,
             server,
         })
@@ -245,7 +255,8 @@ impl Lane {
             })
         };
         let mut connection = pin!(Some(self.server.serve_connection_with_upgrades(io, service)));
-        let mut watchdog = tokio::time::interval(self.limits.period());
+        let limits = self.live.load().limits;
+        let mut watchdog = tokio::time::interval(limits.period());
         loop {
             let order = tokio::select! {
                 biased;
@@ -259,7 +270,7 @@ impl Lane {
                 () = client.until_quiet(), if connection.is_none() => return,
                 order = heard(&mut orders) => order,
                 order = heard(&mut lane_orders) => order,
-                _ = watchdog.tick() => match client.verdict(&self.limits, Instant::now()) {
+                _ = watchdog.tick() => match client.verdict(&limits, Instant::now()) {
                     Verdict::Fine => continue,
                     Verdict::HeadIsLate => return,
                     Verdict::KeptAliveTooLong => Order::Drain,

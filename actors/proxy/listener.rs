@@ -45,6 +45,8 @@ pub(crate) struct Front {
     pub(crate) max_connections: u64,
     /// Connections accepted since start.
     pub(crate) accepted: AtomicU64,
+    /// The most that were open at once.
+    pub(crate) high_water: AtomicU64,
     /// Connections refused with 503 since start.
     pub(crate) refused: AtomicU64,
     /// Accept errors since start.
@@ -110,8 +112,7 @@ impl Actor for Listener {
 impl State {
     async fn supervise(&mut self, myself: &ActorRef<Msg>, dealt: Dealt) {
         let Dealt { peer, mut ended, orders, _pending } = dealt;
-        #[cfg(test)]
-        crate::faults::strike("listener");
+        fault!(await "listener");
         self.next += 1;
         let args = || connection::Args { orders: orders.clone(), ended: ended.clone(), grace: self.args.grace };
         let start = async {
@@ -149,6 +150,7 @@ impl Front {
         peer: SocketAddr,
     ) -> Option<(watch::Sender<Order>, watch::Receiver<bool>)> {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.high_water.fetch_max(self.open() as u64 + 1, Ordering::Relaxed);
         let is_refused = self.max_connections > 0 && self.open() as u64 >= self.max_connections;
         if is_refused {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +190,7 @@ impl Front {
 /// Accepts for as long as the listener lives.
 async fn accept(front: Arc<Front>, socket: tokio::net::TcpListener, listener: ActorRef<Msg>, health: Arc<ChildHealth>) {
     while !front.is_closed.load(Ordering::Acquire) {
-        match socket.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+        match accepted(&socket).await {
             Ok((stream, peer)) => {
                 if let Some((orders, ended)) = front.deal(stream, peer) {
                     let _pending = health.begin();
@@ -206,6 +208,13 @@ async fn accept(front: Arc<Front>, socket: tokio::net::TcpListener, listener: Ac
             }
         }
     }
+}
+
+/// The next connection.
+async fn accepted(socket: &tokio::net::TcpListener) -> std::io::Result<(std::net::TcpStream, SocketAddr)> {
+    fault!(io "listener.accept")?;
+    let (stream, peer) = socket.accept().await?;
+    Ok((stream.into_std()?, peer))
 }
 
 /// Errors that concern the one connection that was about to be accepted.

@@ -24,8 +24,8 @@ pub(crate) use capture::Recorder;
 use client::Limits;
 use exchange::Settings;
 use lane::Plan;
-pub(crate) use lane::{LaneHandle, Order};
-pub(crate) use start::start_lanes;
+pub(crate) use lane::{LaneHandle, Live, Order};
+pub(crate) use start::{LANE, start_lanes};
 use upstream::Target;
 
 /// Removes from a recorded request head what was not sent to the upstream.

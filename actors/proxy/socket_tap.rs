@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::capture::{Direction, Recorder};
 use super::client::Client;
-use crate::record::{Batch, Need, News, OpenSocket, SocketEnded};
+use crate::record::{Batch, MOST_NEWS, Need, News, OpenSocket, SocketEnded};
 
 /// How long bytes gather.
 const GATHER: Duration = Duration::from_millis(25);
@@ -62,7 +62,7 @@ impl SocketTap {
         self.log(&mut batch, direction, chunk, at_us);
         if batch.is_full() {
             drop(batch);
-            self.hand_over();
+            let _ = self.hand_over_if_room();
         }
     }
 
@@ -83,8 +83,20 @@ impl SocketTap {
         loop {
             self.begun.notified().await;
             tokio::time::sleep(GATHER).await;
-            self.hand_over();
+            while !self.hand_over_if_room() {
+                tokio::time::sleep(GATHER).await;
+            }
         }
+    }
+
+    /// A reader that is far behind gets no more than so much; `false` if this batch has to wait.
+    fn hand_over_if_room(&self) -> bool {
+        let has_room = self.socket.news.len() < MOST_NEWS;
+        match has_room {
+            true => self.hand_over(),
+            false => self.batch.borrow_mut().close(),
+        }
+        has_room
     }
 
     /// For the case that the process crashes before the socket's reader has made something of it.

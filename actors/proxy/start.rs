@@ -3,18 +3,43 @@
 use std::sync::Arc;
 
 use api_log::config::Config;
+use arc_swap::ArcSwap;
 use hyper::header::HeaderValue;
 use rustls::pki_types::ServerName;
 
-use super::{LaneHandle, Limits, Plan, Recorder, Settings, Target, tls_connector};
+use super::{LaneHandle, Limits, Live, Plan, Recorder, Settings, Target, tls_connector};
+use crate::kit::Registry;
 use crate::runtimes;
 use crate::system::StartError;
+
+/// What the pulses of lanes are called, with their numbers behind.
+pub(crate) const LANE: &str = "lane-";
+
+impl Live {
+    /// As the configuration has it.
+    pub(crate) fn of(config: &Config) -> Live {
+        Live {
+            capture_filter: config.plugins.capture_filter.clone(),
+            is_capturing: config.capture.enabled,
+            limits: Limits {
+                read_header: config.timeouts.read_header,
+                idle: config.timeouts.idle,
+                stream_idle: config.timeouts.stream_idle,
+            },
+        }
+    }
+}
 
 /// Starts the lanes' threads.
 ///
 /// # Errors
 /// The gateway's address is of no use, TLS cannot be set up, or there are no threads to be had.
-pub(crate) fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Vec<LaneHandle>, StartError> {
+pub(crate) fn start_lanes(
+    config: &Config,
+    recorder: Arc<Recorder>,
+    live: Arc<ArcSwap<Live>>,
+    registry: &Registry,
+) -> Result<Vec<LaneHandle>, StartError> {
     let upstream = &config.proxy.upstream;
     let not_a_host = |_| StartError::Tls { upstream: upstream.text.clone(), reason: "not a host name".into() };
     let tls = match upstream.https {
@@ -44,18 +69,16 @@ pub(crate) fn start_lanes(config: &Config, recorder: Arc<Recorder>) -> Result<Ve
             max_header_bytes: config.proxy.max_header_bytes,
         }),
         recorder,
-        capture_filter: Arc::new(config.plugins.capture_filter.clone()),
-        is_capturing: config.capture.enabled,
-        limits: Limits {
-            read_header: config.timeouts.read_header,
-            idle: config.timeouts.idle,
-            stream_idle: config.timeouts.stream_idle,
-        },
+        live,
         max_header_bytes: config.proxy.max_header_bytes,
     };
     let count = match config.proxy.lanes {
         0 => runtimes::cores(),
         lanes => lanes as usize,
     };
-    (0..count).map(|number| LaneHandle::start(number, plan.clone()).map_err(StartError::Threads)).collect()
+    let start = |number| {
+        let pulse = registry.pulse(&format!("{LANE}{number}"));
+        LaneHandle::start(number, plan.clone(), pulse).map_err(StartError::Threads)
+    };
+    (0..count).map(start).collect()
 }

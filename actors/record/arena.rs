@@ -37,6 +37,7 @@ pub(crate) struct Arena {
     /// Bytes that may be allocated.
     limit: u64,
     allocated: AtomicU64,
+    high_water: AtomicU64,
     /// Chunks taken from the heap because none was free here.
     heap_chunks: AtomicU64,
     was_asked: AtomicBool,
@@ -75,6 +76,8 @@ pub(crate) struct ArenaReport {
     pub survives: bool,
     /// Bytes of memory allocated for it.
     pub allocated_bytes: u64,
+    /// The most that ever was.
+    pub high_water_bytes: u64,
     /// At most so many.
     pub limit_bytes: u64,
     /// Chunks ever taken from the heap because none was free: not safe from a crash until they are spooled.
@@ -145,6 +148,7 @@ impl Arena {
             heads,
             limit,
             allocated: AtomicU64::new(0),
+            high_water: AtomicU64::new(0),
             heap_chunks: AtomicU64::new(0),
             was_asked: AtomicBool::new(false),
             ask: Box::new(ask),
@@ -166,6 +170,7 @@ impl Arena {
         ArenaReport {
             survives: self.home.is_some(),
             allocated_bytes: self.allocated.load(Ordering::Relaxed),
+            high_water_bytes: self.high_water.load(Ordering::Relaxed),
             limit_bytes: self.limit,
             heap_chunks: self.heap_chunks.load(Ordering::Relaxed),
         }
@@ -275,7 +280,8 @@ impl Arena {
             let at = self.geometry.at(class, first);
             self.map.allocate(at, run as u64 * size, self.home.as_ref().map(|it| &it.file))?;
             spare.dry.truncate(spare.dry.len() - run);
-            self.allocated.fetch_add(run as u64 * size, Ordering::Relaxed);
+            let allocated = self.allocated.fetch_add(run as u64 * size, Ordering::Relaxed) + run as u64 * size;
+            self.high_water.fetch_max(allocated, Ordering::Relaxed);
             self.classes[class].allocated.fetch_add(run as u32, Ordering::Relaxed);
             for index in first..first + run as u32 {
                 // There is room, as above.
@@ -310,11 +316,15 @@ impl Arena {
         at.store(last, Ordering::Relaxed);
     }
 
-    /// Removes the file if no log stands in it any more; else it stays, to be recovered.
+    /// Nobody writes to it any more. Removes the file if no log stands in it; else it stays, to be recovered.
     pub(crate) fn close(&self) {
         let is_unused = self.classes.iter().all(|it| it.free.len() as u32 == it.allocated.load(Ordering::Relaxed));
-        if let Some(home) = self.home.as_ref().filter(|_| is_unused) {
+        let Some(home) = &self.home else { return };
+        if is_unused {
             home.remove();
+        } else if let Err(error) = home.file.unlock() {
+            // It is unlocked at the process's end.
+            tracing::warn!(%error, "the arena of captures stays locked");
         }
     }
 }

@@ -7,7 +7,7 @@ use api_log::capture::read::Told;
 use api_log::counters::InFlight;
 use api_log::exchange::{End, Exchange};
 use api_log::headers::Headers;
-use api_log::ids::{TraceId, UnixMillis};
+use api_log::ids::{KeyHash, TraceId, UnixMillis};
 
 use super::log::Log;
 use super::recovered::RecoveredLog;
@@ -44,8 +44,24 @@ impl Captured {
         }
     }
 
+    /// Whose it is. Reads the head only, unless that is a long one (blocking).
+    pub(crate) fn key(&self) -> KeyHash {
+        let head = match &self.log {
+            CapturedLog::Live(log) => log.first_told(),
+            CapturedLog::Recovered(log) => log.first_told(),
+        };
+        let head = head.map(|told| told.request_head).filter(|head| head.ends_with(b"\r\n\r\n"));
+        let head = head.unwrap_or_else(|| self.told().request_head);
+        let headers = Headers::parse(&head).unwrap_or_default();
+        api_log::client::key_hash(&headers, &request_line(&head).1)
+    }
+
     /// The exchange as the library knows it. Spooled bytes are read back here (blocking).
     pub(crate) fn exchange(&self) -> Exchange {
+        exchange(self.told())
+    }
+
+    fn told(&self) -> Told {
         let (told, error) = match &self.log {
             CapturedLog::Live(log) => log.told(),
             CapturedLog::Recovered(log) => log.told(),
@@ -53,7 +69,16 @@ impl Captured {
         if let Some(error) = error {
             tracing::warn!(trace = %self.id(), %error, "not all of a spool can be read back; what there is is recorded");
         }
-        exchange(told)
+        told
+    }
+
+    /// Sees to it that the next start finds its log if this process ends without forgetting it; `false` if it cannot
+    /// be had so. Writes to the spool what stands on the heap (blocking).
+    pub(super) fn outlives(&self) -> bool {
+        match &self.log {
+            CapturedLog::Live(log) => log.outlives(),
+            CapturedLog::Recovered(_) => true,
+        }
     }
 }
 

@@ -21,6 +21,11 @@ impl Stretch {
         Arc::new(Stretch { opening, end: OnceLock::new() })
     }
 
+    /// Whether the next start finds the log of its socket, see [`Captured::outlives`].
+    pub(super) fn outlives(&self) -> bool {
+        self.opening.outlives()
+    }
+
     /// Ends here; the next one.
     pub(crate) fn next(self: &Arc<Stretch>, end: u64) -> Arc<Stretch> {
         let next = Stretch::first(self.opening.clone());

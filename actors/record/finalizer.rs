@@ -7,23 +7,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use api_log::config::Config;
 use api_log::counters::{Counters, DropCause};
-use api_log::ids::BucketId;
+use api_log::ids::SegmentId;
 use api_log::media;
 use api_log::plugin::path_patterns::PathPatterns;
 use api_log::store::layout::Layout;
-use api_log::trace::{FinalizeSettings, Finished};
+use api_log::store::lease::Leases;
+use api_log::store::pressure::{DiskTrouble, Verdict};
+use api_log::trace::{BodiesDropped, FinalizeSettings, Finished, Row};
+use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Semaphore;
 
+use super::day_bytes::DayBytes;
+use super::disk::Disk;
 use super::held::{Held, HeldTrace};
 use super::index::Door;
 use super::intake::Intake;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
-use crate::kit::{Budget, Slot};
+use crate::kit::{Budget, ChildHealth, Slot};
+use crate::retention::Gauge;
 
-/// How often an append that the disk refused is tried before the trace is given up and counted.
+/// How often an append is tried that is refused for another reason than the disk's trouble, before the trace is given up
+/// and counted.
 const APPEND_TRIES: u32 = 8;
 /// First pause between tries; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -36,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) held: Held,
     /// The way to the files.
     pub(crate) writers: Slot<writers::Msg>,
+    /// Knows what the writers are asked for.
+    pub(crate) writers_health: Arc<ChildHealth>,
     /// The way to the index.
     pub(crate) index: Door,
     /// How bodies are read while attachments are saved.
@@ -44,40 +54,102 @@ pub(crate) struct Shared {
     pub(crate) settings_without_media: FinalizeSettings,
     /// Whether attachments are written beside the lines.
     pub(crate) saves_media: AtomicBool,
-    /// Paths whose traces are not recorded.
-    pub(crate) path_filter: PathPatterns,
+    /// What a reload changes.
+    pub(crate) live: ArcSwap<Live>,
     /// How many traces are read at once.
     pub(crate) parsing: Semaphore,
     /// What finished lines may take until they stand in their files.
     pub(crate) lines: Budget,
+    /// Which step recording has come down to.
+    pub(crate) disk: Arc<Disk>,
+    /// What each key has left today.
+    pub(crate) day_bytes: Arc<DayBytes>,
+    /// Whether captures have taken so much memory that no trace may wait for the disk.
+    pub(crate) is_memory_tight: Box<dyn Fn() -> bool + Send + Sync>,
     /// The process's counters.
     pub(crate) counters: Arc<Counters>,
     /// The data dir.
     pub(crate) layout: Layout,
+    /// Attachments are written under them.
+    pub(crate) leases: Leases,
+    /// Told of what they take.
+    pub(crate) gauge: Gauge,
+}
+
+/// What can be changed while traces are finalized.
+pub(crate) struct Live {
+    /// Paths whose traces are not recorded.
+    pub(crate) path_filter: PathPatterns,
     /// From which duration a trace is told of in the log.
     pub(crate) slow_trace: Option<Duration>,
 }
 
+impl Live {
+    /// As the configuration has it.
+    pub(crate) fn of(config: &Config) -> Live {
+        Live { path_filter: config.plugins.path_filter.clone(), slow_trace: config.timeouts.slow_trace }
+    }
+}
+
+/// What became of what was still on its way when the recorder ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Traces that the next start recovers.
+    pub(crate) left: u64,
+    /// Traces that are lost.
+    pub(crate) dropped: u64,
+}
+
 impl Shared {
-    /// Counts everything that is still on its way as dropped: the recorder ends, and nobody will write it any more.
-    /// Says how much that was.
-    pub(crate) fn give_up_the_rest(&self, intake: &Intake) -> u64 {
-        let mut dropped = 0;
-        let mut drop_one = || {
-            self.counters.ledger.count_dropped(DropCause::Shutdown);
-            dropped += 1;
-        };
-        while let Some(_captured) = intake.ended.pop() {
-            drop_one();
+    /// The recorder ends, and nobody will write what is still on its way: whatever survives the process is left to be
+    /// recovered at the next start, and stays in flight until then; the rest is counted as dropped. This is the one
+    /// place where what is left at the ceiling of a shutdown meets its end.
+    pub(crate) fn spool_the_rest(&self, intake: &Intake) -> Rest {
+        let mut rest = Rest::default();
+        while let Some(content) = intake.ended.pop() {
+            if content.outlives() {
+                self.count_left(&mut rest);
+                // Whoever drops it has its log forgotten.
+                std::mem::forget(content);
+            } else {
+                self.count_dropped(&mut rest);
+            }
         }
         for trace in self.held.all() {
-            if trace.give_up() {
-                drop_one();
+            let is_without_outcome = trace.give_up();
+            // A writer may have it that gets on no further, or is just done: its line will be looked for.
+            let is_in_doubt = !is_without_outcome && !trace.is_given_up() && trace.written_in().is_none();
+            if (is_without_outcome || is_in_doubt) && trace.content.outlives() {
+                self.count_left(&mut rest);
+                // As above.
+                std::mem::forget(trace.clone());
+            } else if is_without_outcome {
+                self.count_dropped(&mut rest);
             }
             self.held.release(trace.content.id());
         }
-        dropped
+        rest
     }
+
+    fn count_left(&self, rest: &mut Rest) {
+        self.counters.recording.left_to_recover.increment();
+        rest.left += 1;
+    }
+
+    fn count_dropped(&self, rest: &mut Rest) {
+        self.counters.ledger.count_dropped(DropCause::Shutdown);
+        rest.dropped += 1;
+    }
+}
+
+/// What became of a line.
+enum Fate {
+    /// It stands in this bucket.
+    Stands(SegmentId),
+    /// There will be none; that is counted.
+    GivenUp,
+    /// The disk does not take it with its bodies.
+    TooLarge(DiskTrouble),
 }
 
 pub(crate) struct Finalizer;
@@ -87,6 +159,8 @@ pub(crate) enum Msg {}
 pub(crate) struct Args {
     pub(crate) trace: Arc<HeldTrace>,
     pub(crate) shared: Arc<Shared>,
+    /// Its own, for the watchdog: only what it does itself, for whom it waits is another's affair.
+    pub(crate) health: Arc<ChildHealth>,
 }
 
 impl Actor for Finalizer {
@@ -112,76 +186,131 @@ impl Actor for Finalizer {
 
 impl Args {
     async fn run(&self) {
-        let Args { trace, shared } = self;
+        let Args { trace, shared, .. } = self;
         let id = trace.content.id();
         // Who parses goes on to its line's room before the next may parse: lines that wait for the disk are
         // bounded by their bytes, however far a body was decoded. An error cannot be: nobody closes it.
         let parsing = shared.parsing.acquire().await;
-        if let Some(finished) = self.finalize() {
-            let _room = shared.lines.take(finished.line.len() as u64).await;
+        shared.counters.timings.drain_ms.observe(trace.content.handed_over().elapsed());
+        let mut bodies_dropped = self.without_bodies().await;
+        if let Some(mut finished) = self.finalize(bodies_dropped) {
+            self.tell_if_slow(&finished.row);
+            let mut room = shared.lines.take(finished.line.len() as u64).await;
             drop(parsing);
-            if let Some(bucket) = self.append(&finished).await {
-                self.write_media(&finished, bucket);
+            loop {
+                match self.append(&finished).await {
+                    Fate::Stands(segment) => self.write_media(&finished, segment),
+                    Fate::GivenUp => {}
+                    Fate::TooLarge(trouble) => {
+                        bodies_dropped = Some(trouble.into());
+                        let Some(without) = self.finalize(bodies_dropped) else { break };
+                        finished = without;
+                        // First out, then in: the rest of the line's room is others'.
+                        drop(room);
+                        room = shared.lines.take(finished.line.len() as u64).await;
+                        continue;
+                    }
+                }
+                break;
             }
+            drop(room);
         } else if trace.give_up() {
             shared.counters.ledger.count_filtered();
         }
         shared.held.release(id);
     }
 
+    /// Why this trace is to be recorded without its bodies, if it is.
+    async fn without_bodies(&self) -> Option<BodiesDropped> {
+        let Args { trace, shared, .. } = self;
+        if let Some(trouble) = shared.disk.leaves_out_bodies() {
+            return Some(trouble.into());
+        }
+        // What reads the head may be what failed the last time.
+        let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
+        let is_over = is_first_try && shared.day_bytes.is_over(|| trace.content.key()).await;
+        is_over.then_some(BodiesDropped::OverBudget)
+    }
+
     /// The line and its row; `None` if a filter wants the trace gone.
-    fn finalize(&self) -> Option<Arc<Finished>> {
-        let Args { trace, shared } = self;
+    fn finalize(&self, bodies_dropped: Option<BodiesDropped>) -> Option<Arc<Finished>> {
+        let Args { trace, shared, health } = self;
+        let _under_way = health.begin();
         let began = std::time::Instant::now();
         let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
-        shared.counters.timings.drain_ms.observe(began.saturating_duration_since(trace.content.handed_over()));
         let saves_media = shared.saves_media.load(Ordering::Relaxed);
         let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
+        let live = shared.live.load();
         let is_filtered = |path: &str| {
-            let is_filtered = shared.path_filter.matches(path);
-            #[cfg(test)]
-            if !is_filtered {
-                crate::faults::strike(if is_first_try { "finalizer" } else { "finalizer.raw" });
+            let is_filtered = live.path_filter.matches(path);
+            match (is_filtered, is_first_try) {
+                (true, _) => {}
+                (false, true) => fault!("finalizer"),
+                (false, false) => fault!("finalizer.raw"),
             }
             is_filtered
         };
-        let mut finished = trace.content.finalize(is_first_try.then_some(settings), is_filtered)?;
-        if !is_first_try {
+        let mut finished = match bodies_dropped {
+            Some(why) => trace.content.finalize_without_bodies(settings, why, is_filtered)?,
+            None => trace.content.finalize(is_first_try.then_some(settings), is_filtered)?,
+        };
+        if !is_first_try && bodies_dropped.is_none() {
             shared.counters.recording.finalized_raw.increment();
         }
         Arc::make_mut(&mut finished.row).media_count = finished.attachments.len() as u32;
         shared.counters.timings.parse_ms.observe(began.elapsed());
-        let row = &finished.row;
-        let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);
-        if shared.slow_trace.is_some_and(|threshold| duration >= threshold) {
-            shared.counters.slow_traces.increment();
-            tracing::warn!(trace = %row.id, path = row.path, status = row.status, ?duration, "slow trace");
-        }
         Some(Arc::new(finished))
     }
 
+    fn tell_if_slow(&self, row: &Row) {
+        let live = self.shared.live.load();
+        let Args { shared, .. } = self;
+        let duration = Duration::from_millis((row.ts_end.0 - row.ts_start.0).max(0) as u64);
+        if live.slow_trace.is_some_and(|threshold| duration >= threshold) {
+            shared.counters.slow_traces.increment();
+            tracing::warn!(trace = %row.id, path = row.path, status = row.status, ?duration, "slow trace");
+        }
+    }
+
     /// Sees the line into its file. A writer that crashed, or is not there yet, is asked again for as long as
-    /// it takes; a disk that refuses is not. `None` if there will be no line.
-    async fn append(&self, finished: &Arc<Finished>) -> Option<BucketId> {
-        let Args { trace, shared } = self;
+    /// it takes; a disk that refuses is as long as it is expected back, and there is memory to wait in.
+    async fn append(&self, finished: &Arc<Finished>) -> Fate {
+        let Args { trace, shared, .. } = self;
         let mut pause = FIRST_PAUSE;
         let mut refused = 0;
         loop {
             // Also by an append that a predecessor had asked for.
-            if let Some(bucket) = trace.written_in() {
-                return Some(bucket);
+            if let Some(segment) = trace.written_in() {
+                return Fate::Stands(segment);
             }
             if trace.is_given_up() {
-                return None;
+                return Fate::GivenUp;
             }
-            let (trace_again, finished) = (trace.clone(), finished.clone());
-            match shared.writers.ask(|reply| writers::Msg::Append { trace: trace_again, finished, reply }).await {
+            let (trace_again, finished_again) = (trace.clone(), finished.clone());
+            let asked = |reply| writers::Msg::Append { trace: trace_again, finished: finished_again, reply };
+            let _asking = shared.writers_health.begin();
+            match shared.writers.ask(asked).await {
                 Ok(Ok(Appended)) => continue,
-                Ok(Err(AppendFailed)) => {
+                Ok(Err(AppendFailed(Some(trouble)))) => {
+                    let has_bodies = finished.bodies_dropped.is_none();
+                    match shared.disk.verdict(has_bodies, self.may_wait()) {
+                        Verdict::Wait => {}
+                        Verdict::DropBodies => return Fate::TooLarge(trouble),
+                        Verdict::DropLine if trace.give_up() => {
+                            shared.counters.ledger.count_dropped(match trouble {
+                                DiskTrouble::Full => DropCause::DiskFull,
+                                DiskTrouble::Failing => DropCause::JsonlFail,
+                            });
+                            return Fate::GivenUp;
+                        }
+                        Verdict::DropLine => {}
+                    }
+                }
+                Ok(Err(AppendFailed(None))) => {
                     refused += 1;
                     if refused >= APPEND_TRIES && trace.give_up() {
                         shared.counters.ledger.count_dropped(DropCause::JsonlFail);
-                        return None;
+                        return Fate::GivenUp;
                     }
                 }
                 // Nobody there, or it crashed with the line in its mailbox, or another try has the claim.
@@ -192,18 +321,40 @@ impl Args {
         }
     }
 
-    /// Attachments come after the line is safe, and never harm it.
-    fn write_media(&self, finished: &Finished, bucket: BucketId) {
+    /// Whether there is memory for traces to wait in: half of what lines may take, and of what captures may.
+    fn may_wait(&self) -> bool {
+        let lines = self.shared.lines.report();
+        lines.used_bytes <= lines.max_bytes / 2
+            && lines.used_count <= lines.max_count / 2
+            && !(self.shared.is_memory_tight)()
+    }
+
+    /// Attachments come after the line is safe, and never harm it. If the line has been deleted already, or is just
+    /// being deleted, they are not wanted any more.
+    fn write_media(&self, finished: &Finished, segment: SegmentId) {
         if finished.attachments.is_empty() {
             return;
         }
+        let Ok(_lease) = self.shared.leases.shared(segment) else { return };
+        if !self.shared.layout.has(segment) {
+            return;
+        }
+        let _under_way = self.health.begin();
         let id = finished.row.id;
-        let folder = self.shared.layout.media(bucket, id);
+        if let Err(error) = fault!(io "media.write") {
+            return tracing::warn!(trace = %id, %error, "attachments are only in the line");
+        }
+        let folder = self.shared.layout.media(segment.bucket, id);
         let written = media::write(&folder, &finished.attachments);
         for error in written.failures {
-            tracing::warn!(trace = %id, %error, "an attachment is only in the line");
+            // What the disk as a whole does is told once, not for each trace.
+            match self.shared.disk.refused(&error.source) {
+                Some(_) => tracing::debug!(trace = %id, %error, "an attachment is only in the line"),
+                None => tracing::warn!(trace = %id, %error, "an attachment is only in the line"),
+            }
         }
         self.shared.counters.total_media_files.add(u64::from(written.count));
+        self.shared.gauge.wrote(written.bytes);
         // The row said what was meant to be there, and one read back from the line counted what was there then.
         self.shared.index.correct_media_count(id, written.count);
     }

@@ -11,7 +11,7 @@ use api_log::counters::DropCause;
 use api_log::ids::TraceId;
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent};
 
-use super::finalizer::{self, Finalizer, Shared};
+use super::finalizer::{self, Finalizer, Rest, Shared};
 use super::held::HeldTrace;
 use super::intake::{Intake, LOOK_EVERY};
 use crate::kit::{ChildHealth, Ended, Ending, Nursery, NurseryHealth};
@@ -94,9 +94,13 @@ impl Actor for Finalizers {
             // Waits for the finalizers that run, so the next round finds room.
             state.running.drain(deadline.saturating_duration_since(Instant::now())).await;
             if Instant::now() >= deadline {
-                let dropped = state.args.shared.give_up_the_rest(&state.args.intake);
-                if dropped > 0 {
-                    tracing::error!(dropped, "traces were not written in time");
+                let Rest { left, dropped } = state.args.shared.spool_the_rest(&state.args.intake);
+                if left + dropped > 0 {
+                    tracing::error!(
+                        left,
+                        dropped,
+                        "traces were not written in time; those left the next start recovers"
+                    );
                 }
                 return Ok(());
             }
@@ -115,8 +119,7 @@ impl Actor for Finalizers {
 impl State {
     /// Takes what there is; then sleeps, or looks again soon if there was something.
     async fn gather(&mut self, myself: &ActorRef<Msg>) -> Result<(), ActorProcessingErr> {
-        #[cfg(test)]
-        crate::faults::strike("finalizers");
+        fault!(await "finalizers");
         let was_behind = self.is_behind;
         let taken = self.take(myself).await?;
         if self.is_behind {
@@ -141,9 +144,9 @@ impl State {
                 break;
             }
             let Some(content) = self.args.intake.ended.pop() else { break };
+            self.args.health.progressed();
             let trace = self.args.shared.held.hold(content, self.args.health.begin());
-            #[cfg(test)]
-            crate::faults::strike("finalizers.took");
+            fault!("finalizers.took");
             self.start(myself, trace).await?;
             taken += 1;
         }
@@ -153,15 +156,15 @@ impl State {
     async fn start(&mut self, myself: &ActorRef<Msg>, trace: Arc<HeldTrace>) -> Result<(), ActorProcessingErr> {
         let id = trace.content.id();
         let shared = self.args.shared.clone();
-        let args = || finalizer::Args { trace: trace.clone(), shared: shared.clone() };
-        let start = async {
+        let start = async |health: Arc<ChildHealth>| {
+            let args = || finalizer::Args { trace: trace.clone(), shared: shared.clone(), health: health.clone() };
             match Finalizer::spawn_linked(None, Finalizer, args(), myself.get_cell()).await {
                 // Ractor links none to an actor that is ending. There is no news of it then; `post_stop` looks itself.
                 Err(_) if is_ending(myself) => Finalizer::spawn(None, Finalizer, args()).await,
                 outcome => outcome,
             }
         };
-        self.running.start(id, start).await?;
+        self.running.start_watched(id, start).await?;
         Ok(())
     }
 

@@ -4,14 +4,18 @@
 //! written in the same step that appends the line, so it is neither lost nor written twice, whoever crashes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use api_log::client;
 use api_log::counters::InFlight;
-use api_log::ids::{BucketId, TraceId};
+use api_log::ids::{KeyHash, SegmentId, TraceId};
 use api_log::socket::SocketTrace;
-use api_log::trace::{FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw, finalize_raw};
+use api_log::trace::{
+    BodiesDropped, FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw,
+    finalize_piece_without_bodies, finalize_raw, finalize_without_bodies,
+};
 use parking_lot::Mutex;
 
 use super::captured::Captured;
@@ -36,7 +40,7 @@ pub(crate) struct CapturedPiece {
     /// Its memory.
     pub(crate) _share: Share,
     /// What of its socket's log it was made from, or it itself, is kept until it has its outcome.
-    pub(crate) _source: PieceSource,
+    pub(crate) source: PieceSource,
     /// Counts it as in flight until it has an outcome.
     pub(crate) _in_flight: InFlight,
 }
@@ -44,7 +48,7 @@ pub(crate) struct CapturedPiece {
 /// Where a piece comes from.
 pub(crate) enum PieceSource {
     /// From a socket that is open, or was.
-    Read(#[expect(dead_code, reason = "held until dropped")] Arc<Stretch>),
+    Read(Arc<Stretch>),
     /// From a log that an earlier process left.
     Recovered(#[expect(dead_code, reason = "held until dropped")] Box<Captured>),
 }
@@ -93,6 +97,50 @@ impl Content {
     }
 }
 
+impl Content {
+    /// Sees to it that the next start finds it if this process ends without dropping it; `false` if it cannot be had so.
+    pub(super) fn outlives(&self) -> bool {
+        match self {
+            Content::Exchange(captured) => captured.outlives(),
+            Content::Piece(piece) => match &piece.source {
+                PieceSource::Read(stretch) => stretch.outlives(),
+                PieceSource::Recovered(_) => true,
+            },
+        }
+    }
+
+    /// Whose it is.
+    pub(crate) fn key(&self) -> KeyHash {
+        match self {
+            Content::Exchange(captured) => captured.key(),
+            Content::Piece(piece) => {
+                let exchange = piece.trace.exchange();
+                client::key_hash(&exchange.request_headers, &exchange.target)
+            }
+        }
+    }
+
+    /// As [`Content::finalize`], without the bodies.
+    pub(crate) fn finalize_without_bodies(
+        &self,
+        settings: &FinalizeSettings,
+        why: BodiesDropped,
+        filtered: impl FnOnce(&str) -> bool,
+    ) -> Option<Finished> {
+        let is_filtered = |target: &str| filtered(target.split('?').next().unwrap_or_default());
+        match self {
+            Content::Exchange(captured) => {
+                let exchange = captured.exchange();
+                (!is_filtered(&exchange.target)).then(|| finalize_without_bodies(exchange, settings, why))
+            }
+            Content::Piece(piece) => {
+                let trace = &piece.trace;
+                (!is_filtered(&trace.handshake.target)).then(|| finalize_piece_without_bodies(trace, settings, why))
+            }
+        }
+    }
+}
+
 /// A trace on its way to its file.
 pub(crate) struct HeldTrace {
     /// What was captured.
@@ -100,7 +148,7 @@ pub(crate) struct HeldTrace {
     /// How often its finalizer failed. The end of a finalizer that was lost with its owner is not its failure.
     pub(crate) failures: AtomicU32,
     state: AtomicU8,
-    bucket: OnceLock<BucketId>,
+    segment: OnceLock<SegmentId>,
     /// Keeps the finalizers' watchdog aware of it.
     _pending: Pending,
 }
@@ -121,16 +169,16 @@ impl HeldTrace {
         self.state.store(WAITING, Ordering::Release);
     }
 
-    /// Claimed, and the line stands in this bucket's file.
-    pub(crate) fn written(&self, bucket: BucketId) {
+    /// Claimed, and the line stands in this segment.
+    pub(crate) fn written(&self, segment: SegmentId) {
         // It is written once: only one claim leads here.
-        let _ = self.bucket.set(bucket);
+        let _ = self.segment.set(segment);
         self.state.store(WRITTEN, Ordering::Release);
     }
 
-    /// The bucket where the line stands, if it does.
-    pub(crate) fn written_in(&self) -> Option<BucketId> {
-        (self.state.load(Ordering::Acquire) == WRITTEN).then(|| self.bucket.get().copied())?
+    /// The segment where the line stands, if it does.
+    pub(crate) fn written_in(&self) -> Option<SegmentId> {
+        (self.state.load(Ordering::Acquire) == WRITTEN).then(|| self.segment.get().copied())?
     }
 
     /// Decides that there will be no line. `false` if it stands, is being appended, or was given up already: who
@@ -147,7 +195,7 @@ impl HeldTrace {
 
 /// Every trace that is held.
 #[derive(Default)]
-pub(crate) struct Held(Mutex<HashMap<TraceId, Arc<HeldTrace>>>);
+pub(crate) struct Held(Mutex<HashMap<TraceId, Arc<HeldTrace>>>, AtomicUsize);
 
 impl Held {
     /// Takes a trace in.
@@ -157,10 +205,12 @@ impl Held {
             content,
             failures: AtomicU32::new(0),
             state: AtomicU8::new(WAITING),
-            bucket: OnceLock::new(),
+            segment: OnceLock::new(),
             _pending: pending,
         });
-        self.0.lock().insert(id, trace.clone());
+        let mut held = self.0.lock();
+        held.insert(id, trace.clone());
+        self.1.fetch_max(held.len(), Ordering::Relaxed);
         trace
     }
 
@@ -184,5 +234,10 @@ impl Held {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.lock().len()
+    }
+
+    /// The most there ever were.
+    pub(crate) fn high_water(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
     }
 }

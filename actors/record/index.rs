@@ -15,8 +15,9 @@ use api_log::index::check::Checked;
 use api_log::index::{self, BatchReport, Progress};
 use api_log::jsonl::line::read_row;
 use api_log::store::layout::Layout;
+use api_log::store::lease::Leases;
 use api_log::trace::Row;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::index_healing::Healing;
 use super::index_open::Open;
@@ -36,6 +37,8 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Rows that may wait, and what a row is taken to weigh.
 const MOST_WAITING: usize = 131_072;
 const ROW_BYTES: u64 = 1024;
+/// What a correction is taken to weigh.
+const CORRECTION_BYTES: u64 = 128;
 /// What each turn of a row's conversation adds: its prefix hash and its fingerprint.
 const TURN_BYTES: usize = 24;
 
@@ -56,9 +59,18 @@ pub(crate) enum Msg {
         id: TraceId,
         /// How many there are.
         count: u32,
+        /// Its room.
+        _permit: Permit,
     },
     /// The index was looked through.
     Checked(Checked),
+    /// Removes a segment's rows, for its file is about to be deleted, and says how many there were.
+    RemoveSegment {
+        /// Which segment. Who asks holds its exclusive lease.
+        segment: SegmentId,
+        /// Dropped if the index cannot be written.
+        reply: RpcReplyPort<u64>,
+    },
 }
 
 /// A row on its way to the index.
@@ -83,7 +95,7 @@ impl Door {
     /// The way to whoever is in `slot`.
     pub(crate) fn new(slot: Slot<Msg>, registry: &Registry) -> Door {
         let room = Budget::new(MOST_WAITING as u64 * ROW_BYTES, MOST_WAITING);
-        registry.show("index rows", &room);
+        registry.show("index_rows", &room);
         let (health, status) = (registry.child("index"), Arc::new(Status::new(registry)));
         Door { slot, room, missed: Arc::new(AtomicBool::new(false)), health, status }
     }
@@ -125,7 +137,9 @@ impl Door {
 
     /// Corrects a row. If that is lost, a rebuild counts again.
     pub(crate) fn correct_media_count(&self, id: TraceId, count: u32) {
-        if self.slot.cast(Msg::MediaCount { id, count }).is_err() {
+        let cast =
+            self.room.try_take(CORRECTION_BYTES).map(|_permit| self.slot.cast(Msg::MediaCount { id, count, _permit }));
+        if cast.is_none_or(|it| it.is_err()) {
             self.status.keep_correction(id, count);
         }
     }
@@ -134,6 +148,7 @@ impl Door {
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) layout: Layout,
+    pub(crate) leases: Leases,
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Arc<ChildHealth>,
     pub(crate) door: Door,
@@ -184,14 +199,19 @@ impl Actor for Index {
             }
             Msg::Look => state.look(&myself).await,
             Msg::CatchUp => state.catch_up(&myself).await,
-            Msg::MediaCount { id, count } => state.correct(&myself, id, count).await,
+            Msg::MediaCount { id, count, _permit } => state.correct(&myself, id, count).await,
             Msg::Checked(checked) => state.checked(&myself, checked).await,
+            Msg::RemoveSegment { segment, reply } => state.remove_segment(&myself, segment, reply).await,
         }
         Ok(())
     }
 
     async fn post_stop(&self, myself: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         state.flush(&myself).await;
+        // A row can be behind a line that came while the index was being opened. What is more waits for the next start.
+        if state.is_catching_up || state.args.door.missed.swap(false, Ordering::AcqRel) {
+            state.catch_up(&myself).await;
+        }
         state.leave_off().await;
         Ok(())
     }
@@ -223,8 +243,7 @@ impl State {
         if self.waiting.is_empty() {
             return;
         }
-        #[cfg(test)]
-        crate::faults::strike("index");
+        fault!(await "index");
         let batch = std::mem::take(&mut self.waiting);
         if self.healing.is_resting() {
             // It was just refused: rather than hold rows for long, they are let go, and read back.
@@ -284,6 +303,7 @@ impl State {
         if self.healing.is_resting() {
             return self.missed();
         }
+        let _under_way = self.args.health.begin();
         let layout = self.args.layout.clone();
         let budget = index::Budget { bytes: CATCH_UP_BYTES };
         let caught_up = self
@@ -305,6 +325,19 @@ impl State {
             tracing::warn!(%segment, error, "a segment cannot be read; it is tried again each minute");
         }
         self.unreadable = unreadable;
+    }
+
+    /// Without a reply the rows go when the file is found gone.
+    async fn remove_segment(&mut self, myself: &ActorRef<Msg>, segment: SegmentId, reply: RpcReplyPort<u64>) {
+        // Rows of it may still wait: all of them were offered before its last user let it go.
+        self.flush(myself).await;
+        if self.healing.is_resting() {
+            return;
+        }
+        let removed = self.run(myself, move |index, memory| index::remove_segment(index, memory, segment)).await;
+        if let Ok(rows) = removed {
+            let _ = reply.send(rows);
+        }
     }
 
     async fn correct(&mut self, myself: &ActorRef<Msg>, id: TraceId, count: u32) {

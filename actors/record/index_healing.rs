@@ -18,7 +18,7 @@ use api_log::jsonl::line::read_row;
 use ractor::ActorRef;
 
 use super::index::{Msg, State};
-use super::index_open::{Done, Open, Undone};
+use super::index_open::{Done, Open, Undone, go_last};
 use super::rebuild::{Priority, build, install};
 
 /// An empty index that has more than this to read gets a whole one made beside it, which is several times faster.
@@ -77,6 +77,7 @@ impl State {
         myself: &ActorRef<Msg>,
         work: impl FnOnce(&mut rusqlite::Connection, &mut WriterState) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, ()> {
+        fault!(io "index.write").map_err(|error| tracing::warn!(%error, "the index could not be written"))?;
         let done = self.do_on(myself, work).await?;
         if self.status().locked.clear() | self.status().unwritable.clear() {
             tracing::info!("the index can be written again; it is caught up from the files");
@@ -132,12 +133,11 @@ impl State {
                 }
             }
             Trouble::Other => {
-                tracing::warn!(%error, "the index could not be written; it is opened again and looked through");
                 self.status().suspect();
+                self.refused(error);
                 if let Some(open) = self.open.take() {
                     open.close().await;
                 }
-                self.healing.rest();
             }
         }
     }
@@ -194,8 +194,12 @@ impl State {
         if let Some(open) = &self.open {
             return Ok(open.clone());
         }
-        let path = self.args.layout.index();
+        let (path, new) = (self.args.layout.index(), self.args.layout.new_index());
+        let is_rebuilding = self.status().is_rebuilding();
         let opened = tokio::task::spawn_blocking(move || {
+            if !is_rebuilding && let Err(error) = files::remove_leftovers(&path, &new) {
+                tracing::warn!(%error, "what an interrupted rebuild left cannot be removed");
+            }
             let was_left_open = files::was_left_open(&path);
             schema::open_or_replace(&path, UnixMillis::now())
                 .map(|(connection, aside)| (connection, aside, was_left_open))
@@ -208,7 +212,7 @@ impl State {
                 } else if was_left_open {
                     self.status().suspect();
                 }
-                let open = Open::new(connection, self.args.layout.index()).await;
+                let open = Open::new(connection, self.args.layout.index(), self.args.leases.clone()).await;
                 self.learn_what_is_missing(&open).await?;
                 self.begin_to_catch_up(myself);
                 Ok(self.open.insert(open).clone())
@@ -272,10 +276,16 @@ impl State {
         let path = self.args.layout.index();
         self.healing.check = Some((Instant::now(), Look::at(&path)));
         let slot = self.args.door.slot.clone();
-        tokio::task::spawn_blocking(move || {
+        let look = std::thread::Builder::new().name("index check".into()).spawn(move || {
+            go_last();
             // If nobody is there any more, the next one who opens it looks through it.
             let _ = slot.cast(Msg::Checked(check(&path)));
         });
+        if let Err(error) = look {
+            tracing::warn!(%error, "the index cannot be looked through now");
+            self.healing.check = None;
+            self.status().suspect();
+        }
     }
 
     /// What looking through it came to.

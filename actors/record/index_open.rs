@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api_log::index::files::{self, Look};
 use api_log::index::{IndexError, WriterState};
+use api_log::store::lease::Leases;
 use parking_lot::Mutex;
 use tokio_rusqlite::Connection;
 
@@ -39,10 +40,10 @@ pub(super) struct Done<T> {
 }
 
 impl Open {
-    /// Takes over a connection that was just opened at `path`.
-    pub(super) async fn new(connection: rusqlite::Connection, path: PathBuf) -> Open {
+    /// Takes over a connection that was just opened at `path`. Files are read under these leases.
+    pub(super) async fn new(connection: rusqlite::Connection, path: PathBuf, leases: Leases) -> Open {
         let look = Look::at(&path);
-        let kept = Kept { memory: WriterState::new(), path, look, journal: None };
+        let kept = Kept { memory: WriterState::with_leases(leases), path, look, journal: None };
         let open = Open { connection: Connection::from(connection), kept: Arc::new(Mutex::new(kept)) };
         // A connection that is gone already shows with the first work.
         let _ = open

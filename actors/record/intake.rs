@@ -18,13 +18,16 @@ use crate::kit::Slot;
 /// its address is not yet known, as happens right after a restart; those who push later would take it for awake.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Orders that may wait for the spool. It looks at all logs once a second, ordered or not.
+pub(crate) const MOST_SPILLS: usize = 65_536;
+
 /// What a lane asks of the spool. One that waits keeps no memory.
 pub(crate) enum SpoolOrder {
     /// This log has outgrown its share of memory.
     Spill(Weak<Log>),
     /// This log began outside the arena: the spool has no other way to know of it.
     Watch(Weak<Log>),
-    /// This log is done with; it may have a file, which no lane removes.
+    /// This log is done with, and may have a file, which no lane removes.
     Discard(Arc<Log>),
 }
 
@@ -63,8 +66,7 @@ impl<T> Queue<T> {
         self.items.push(item);
         // Sequentially consistent with `sleep`: either this sees the flag, or `sleep` sees the item.
         if self.is_asleep.swap(false, Ordering::SeqCst) {
-            #[cfg(test)]
-            if crate::faults::is_due("intake.wake") {
+            if fault!(is "intake.wake") {
                 return;
             }
             (self.wake)();

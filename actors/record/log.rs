@@ -20,7 +20,7 @@ use api_log::store::layout::Layout;
 use parking_lot::Mutex;
 
 use super::arena::{Arena, Chunk};
-use super::intake::{Intake, SpoolOrder};
+use super::intake::{Intake, MOST_SPILLS, SpoolOrder};
 use super::memory::{Memory, Share};
 
 /// A payload is not split for fewer bytes than this.
@@ -133,7 +133,7 @@ impl Log {
             let writer = log.writer.lock();
             writer.first.as_ref().is_some_and(|first| shared.arena.note(first, Arc::downgrade(&log)))
         };
-        if !is_noted {
+        if !is_noted && shared.intake.spills.len() < MOST_SPILLS {
             shared.intake.spills.push(SpoolOrder::Watch(Arc::downgrade(&log)));
         }
         log
@@ -152,6 +152,7 @@ impl Log {
         drop(writer);
         if has_grown
             && (in_memory > shared.spill_bytes || is_unsafe || shared.memory.is_tight())
+            && shared.intake.spills.len() < MOST_SPILLS
             && !self.is_spill_ordered.swap(true, Ordering::Relaxed)
         {
             shared.intake.spills.push(SpoolOrder::Spill(Arc::downgrade(self)));
@@ -319,6 +320,42 @@ impl Log {
         (reader.finish().unwrap_or_else(|_| Told::nothing(self.id)), error)
     }
 
+    /// What its first chunk tells, if there is one.
+    pub(crate) fn first_told(&self) -> Option<Told> {
+        let mut reader = LogReader::new();
+        reader.push(self.writer.lock().first.as_ref()?.committed());
+        reader.finish().ok()
+    }
+
+    /// Sees to it that the next start finds all of it if this process ends without forgetting it; `false` if the disk
+    /// refuses. What stands in the arena needs no disk.
+    pub(super) fn outlives(&self) -> bool {
+        let is_in_arena = self.shared.arena.surviving().is_some() && {
+            let writer = self.writer.lock();
+            let mut chunks = writer.first.iter().chain(writer.more.iter().filter_map(Stretch::chunk));
+            chunks.all(Chunk::is_in_arena)
+        };
+        is_in_arena || self.spool(&mut Vec::new()).is_ok()
+    }
+
+    /// Its exchange is dropped. Waits for no disk: whatever may have a file is left to the spool.
+    pub(crate) fn discard(self: Arc<Log>) {
+        if let Some(first) = &self.writer.lock().first {
+            first.uncommit();
+        }
+        let has_no_file = self.spooled.try_lock().is_some_and(|mut spooled| {
+            let has_none = spooled.file == SpoolFile::NotYet;
+            if has_none {
+                spooled.file = SpoolFile::Gone;
+            }
+            has_none
+        });
+        if !has_no_file {
+            let shared = self.shared.clone();
+            shared.intake.spills.push(SpoolOrder::Discard(self));
+        }
+    }
+
     fn read_back(&self, frames: &[Frame], range: std::ops::Range<u64>, reader: &mut LogReader) -> io::Result<()> {
         let file = File::open(self.shared.layout.spool(self.id))?;
         let mut bytes = Vec::new();
@@ -356,6 +393,13 @@ impl Drop for Log {
 }
 
 impl Stretch {
+    fn chunk(&self) -> Option<&Chunk> {
+        match self {
+            Stretch::Memory(chunk, _) => Some(chunk),
+            Stretch::Moved { .. } => None,
+        }
+    }
+
     fn into_chunk(self) -> Option<Chunk> {
         match self {
             Stretch::Memory(chunk, _) => Some(chunk),

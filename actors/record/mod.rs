@@ -5,7 +5,9 @@
 //! row to the [`index`], which reads back from the files whatever it missed and heals itself ([`index_healing`],
 //! [`rebuild`]). Captures are [`log`]s in an [`arena`] that survives the process; [`spool`] appends them to disk and
 //! takes large ones out of memory meanwhile, and [`recovery`] makes traces of what an earlier process left
-//! ([`recovered`]).
+//! ([`recovered`]). The [`sealer`] compresses files that are finished.
+//! What the [`disk`] refuses waits, loses its bodies, or is dropped, in this order; so does a key that leaves more than
+//! its share ([`day_bytes`]) lose its bodies.
 //!
 //! An upgraded connection is an [`open_socket`] with a queue of its own; its [`socket`] actor (under [`sockets`])
 //! reads it ([`socket_reading`]) and hands each piece over as a trace like any other.
@@ -13,6 +15,8 @@
 mod arena;
 mod captured;
 mod cover;
+mod day_bytes;
+pub(crate) mod disk;
 pub(crate) mod finalizer;
 pub(crate) mod finalizers;
 mod held;
@@ -28,6 +32,7 @@ mod places;
 pub(crate) mod rebuild;
 mod recovered;
 pub(crate) mod recovery;
+pub(crate) mod sealer;
 mod socket;
 mod socket_reading;
 pub(crate) mod sockets;
@@ -39,11 +44,12 @@ pub(crate) mod writers;
 mod tests;
 
 pub(crate) use captured::{Captured, CapturedLog};
+pub(crate) use day_bytes::DayBytes;
 pub(crate) use held::{Content, Held};
-pub(crate) use intake::{Intake, Queue, SpoolOrder};
+pub(crate) use intake::{Intake, MOST_SPILLS, Queue};
 pub(crate) use log::{Log, LogShared, Need};
 pub(crate) use memory::Memory;
-pub(crate) use open_socket::{Batch, Ended as SocketEnded, News, OpenSocket, OpenSockets};
+pub(crate) use open_socket::{Batch, Ended as SocketEnded, MOST_NEWS, News, OpenSocket, OpenSockets};
 pub(crate) use places::Captures;
 pub(crate) use socket_reading::Shared as SocketShared;
 pub(crate) use writer::{MOST_SYNCING, Shared as WriterShared};

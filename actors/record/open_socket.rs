@@ -25,6 +25,8 @@ use crate::kit::Slot;
 const FULL_BYTES: usize = 64 * 1024;
 /// Or so many chunks.
 const FULL_CHUNKS: usize = 1024;
+/// Batches that may wait for a socket's reader. The next is kept by the tunnel, and what passes then is only counted.
+pub(crate) const MOST_NEWS: usize = 1024;
 /// A batch starts with this much room.
 const FIRST_BYTES: usize = 1024;
 
@@ -70,6 +72,9 @@ pub(crate) struct Batch {
     share: Share,
     /// Where in the socket's log its bytes begin and end.
     pub(crate) logged: Range<u64>,
+    /// Nothing more is copied: the bytes of client and gateway since, and when the last of them passed.
+    closed: Option<[u64; 2]>,
+    last_us: u64,
 }
 
 /// So many bytes of one side, of about one moment.
@@ -111,11 +116,17 @@ impl OpenSocket {
 impl Batch {
     /// An empty one, whose bytes are taken from this budget.
     pub(crate) fn new(memory: &Arc<Memory>) -> Batch {
-        Batch { bytes: Vec::new(), chunks: Vec::new(), share: Share::none(memory), logged: 0..0 }
+        let share = Share::none(memory);
+        Batch { bytes: Vec::new(), chunks: Vec::new(), share, logged: 0..0, closed: None, last_us: 0 }
     }
 
     /// Copies bytes that passed; what the budget has no room for is counted.
     pub(crate) fn push(&mut self, side: Side, bytes: &[u8], at_us: u64) {
+        if let Some(since) = &mut self.closed {
+            since[usize::from(side == Side::Server)] += bytes.len() as u64;
+            self.last_us = at_us;
+            return;
+        }
         let is_missed = !self.reserve(bytes.len());
         if !is_missed {
             self.bytes.extend_from_slice(bytes);
@@ -134,6 +145,11 @@ impl Batch {
         self.chunks.first().map(|it| it.at_us)
     }
 
+    /// Copies nothing more: whatever passes until it is handed over is counted as missed, however much that is.
+    pub(crate) fn close(&mut self) {
+        self.closed.get_or_insert([0, 0]);
+    }
+
     /// Whether nothing passed.
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
@@ -147,14 +163,18 @@ impl Batch {
     /// What passed: who sent it, and when.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = (Side, u64, Passed<'_>)> {
         let mut rest = self.bytes.as_slice();
-        self.chunks.iter().map(move |chunk| {
+        let since = self.closed.unwrap_or_default();
+        let since = [(Side::Client, since[0]), (Side::Server, since[1])].into_iter().filter(|(_, bytes)| *bytes > 0);
+        let since = since.map(|(side, bytes)| (side, self.last_us, Passed::Missed(bytes)));
+        let copied = self.chunks.iter().map(move |chunk| {
             if chunk.is_missed {
                 return (chunk.side, chunk.at_us, Passed::Missed(chunk.length as u64));
             }
             let (bytes, others) = rest.split_at(chunk.length);
             rest = others;
             (chunk.side, chunk.at_us, Passed::Bytes(bytes))
-        })
+        });
+        copied.chain(since)
     }
 
     /// Room for `more` bytes, taken from the budget as it grows by doubling.
@@ -243,6 +263,27 @@ mod tests {
         );
         drop(batch);
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn a_closed_batch_counts_what_passes_and_grows_no_more() {
+        let memory = Memory::new(1 << 30);
+        let mut batch = Batch::new(&memory);
+        batch.push(Side::Client, b"ab", 0);
+        let used = memory.used();
+        batch.close();
+        for at_us in 1..=100_000 {
+            batch.push(if at_us % 2 == 0 { Side::Client } else { Side::Server }, b"xyz", at_us);
+        }
+        assert_eq!(
+            told(&batch),
+            [
+                (Side::Client, 0, Passed::Bytes(b"ab")),
+                (Side::Client, 100_000, Passed::Missed(150_000)),
+                (Side::Server, 100_000, Passed::Missed(150_000)),
+            ]
+        );
+        assert_eq!((memory.used(), batch.chunks.len()), (used, 1));
     }
 
     #[test]

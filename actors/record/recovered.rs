@@ -54,11 +54,16 @@ impl OldArena {
 }
 
 impl RecoveredLog {
-    /// Whether it is a socket's; `None` if it does not begin as a log of that name does.
-    pub(crate) fn is_socket(&self) -> Option<bool> {
+    /// What its first piece tells, if it can be read.
+    pub(crate) fn first_told(&self) -> Option<Told> {
         let mut reader = LogReader::new();
         self.read(self.pieces.get(..1).unwrap_or_default(), &mut reader).ok()?;
-        let told = reader.finish().ok().filter(|told| told.begin.id == self.id)?;
+        reader.finish().ok()
+    }
+
+    /// Whether it is a socket's; `None` if it does not begin as a log of that name does.
+    pub(crate) fn is_socket(&self) -> Option<bool> {
+        let told = self.first_told().filter(|told| told.begin.id == self.id)?;
         // Only who asked for an upgrade, or has a longer head than was read, is looked into.
         let head = told.request_head.to_ascii_lowercase();
         let may_be = !head.ends_with(b"\r\n\r\n") || head.windows(9).any(|it| it == b"\nupgrade:");

@@ -109,8 +109,7 @@ impl Actor for Recovery {
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, _: Msg, state: &mut Args) -> Result<(), ActorProcessingErr> {
-        #[cfg(test)]
-        if crate::faults::is_due("recovery.hold") {
+        if fault!(is "recovery.hold") {
             myself.send_after(PAUSE, || Msg::Next);
             return Ok(());
         }
@@ -136,13 +135,13 @@ impl Args {
             Work::HandOver(logs) => logs,
         };
         let _pending = self.health.begin();
-        #[cfg(test)]
-        crate::faults::strike("recovery");
+        fault!("recovery");
         while self.intake.ended.len() < MOST_WAITING {
             let Some(left) = logs.pop_front() else {
                 *work = Work::Done;
                 return None;
             };
+            self.health.progressed();
             if let Some(content) = self.content(left) {
                 self.counters.recording.recovered.increment();
                 self.intake.ended.push(content);
@@ -175,7 +174,7 @@ impl Args {
             trace: SocketTrace { id, handshake: Arc::new(handshake), number: 0, piece, ended: Some(ended) },
             handed_over,
             _share: share,
-            _source: PieceSource::Recovered(Box::new(captured)),
+            source: PieceSource::Recovered(Box::new(captured)),
             _in_flight: accept(),
         })))
     }

@@ -11,6 +11,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::open_socket::{Ended, OpenSocket};
 use super::socket_reading::Shared;
+use crate::kit::ChildHealth;
 
 /// News read in one go; then the mailbox has its turn.
 const NEWS_AT_ONCE: usize = 16;
@@ -29,6 +30,8 @@ pub(crate) enum Msg {
 pub(crate) struct Args {
     pub(crate) socket: Arc<OpenSocket>,
     pub(crate) shared: Arc<Shared>,
+    /// Its own, for the watchdog.
+    pub(crate) health: Arc<ChildHealth>,
 }
 
 pub(crate) struct State {
@@ -62,7 +65,7 @@ impl Actor for Socket {
 
     /// Drained: the tunnel has ended, or will not be heard any more.
     async fn post_stop(&self, _: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        let Args { socket, shared } = &state.args;
+        let Args { socket, shared, .. } = &state.args;
         let mut reading = socket.reading.lock();
         while let Some(news) = socket.news.pop() {
             reading.read(news, shared);
@@ -85,7 +88,7 @@ impl State {
 
 impl Args {
     fn look(&self, myself: &ActorRef<Msg>) {
-        let Args { socket, shared } = self;
+        let Args { socket, shared, health } = self;
         let mut reading = socket.reading.lock();
         for _ in 0..NEWS_AT_ONCE {
             if reading.is_over() {
@@ -99,6 +102,7 @@ impl Args {
                 return;
             };
             reading.read(news, shared);
+            health.progressed();
         }
         look_again(myself);
     }

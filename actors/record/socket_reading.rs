@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use api_log::counters::{Counters, DropCause, InFlight};
@@ -37,17 +38,17 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     /// Makes the ids.
     pub(crate) ids: Arc<TraceIds>,
-    /// What a reader may hold.
-    pub(crate) limits: SocketLimits,
+    /// Recording cap of a body, for sockets that are opened from now on.
+    pub(crate) max_body_bytes: Arc<AtomicU64>,
     /// At most this many traces wait to be finalized.
     pub(crate) max_waiting: usize,
 }
 
 impl Shared {
     /// What a socket's reader may hold: of messages and turns no more than of a body.
-    pub(crate) fn limits(max_body_bytes: u64) -> SocketLimits {
+    fn limits(&self) -> SocketLimits {
         let mut limits = SocketLimits::default();
-        let most = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
+        let most = usize::try_from(self.max_body_bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
         limits.messages.message_bytes = limits.messages.message_bytes.min(most);
         limits.turns.turn_bytes = limits.turns.turn_bytes.min(most);
         limits.parts = PartLimits { part_bytes: PART_BYTES, part_us: PART_AGE.as_micros() as u64, ..limits.parts };
@@ -132,8 +133,7 @@ impl Reading {
         self.under_way = Some(news);
         match &self.under_way {
             Some(News::Passed(batch)) => {
-                #[cfg(test)]
-                crate::faults::strike("socket");
+                fault!("socket");
                 match &mut self.state {
                     State::Reading(reader) => {
                         pass(batch, reader, &mut self.pieces, shared);
@@ -253,7 +253,7 @@ impl Reading {
         if let State::New = self.state {
             let protocol = Protocol::of(&handshake.method, &handshake.target);
             let deflate = Deflate::negotiated(&handshake.response_headers);
-            self.state = State::Reading(Box::new(SocketReader::new(protocol, deflate, shared.limits)));
+            self.state = State::Reading(Box::new(SocketReader::new(protocol, deflate, shared.limits())));
         }
         handshake
     }
@@ -293,7 +293,7 @@ impl Reading {
             trace: SocketTrace { id, handshake, number, piece, ended },
             handed_over: Instant::now(),
             _share: share,
-            _source: PieceSource::Read(self.stretch.clone()),
+            source: PieceSource::Read(self.stretch.clone()),
             _in_flight: in_flight,
         })));
     }

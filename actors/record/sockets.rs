@@ -13,7 +13,7 @@ use super::intake::Intake;
 use super::open_socket::{OpenSocket, OpenSockets};
 use super::socket::{self, Socket};
 use super::socket_reading::Shared;
-use crate::kit::{Ended, Nursery, NurseryHealth};
+use crate::kit::{ChildHealth, Ended, Nursery, NurseryHealth};
 
 pub(crate) struct Sockets;
 
@@ -27,6 +27,7 @@ pub(crate) struct Args {
     pub(crate) intake: Arc<Intake>,
     pub(crate) open: Arc<OpenSockets>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) health: Arc<ChildHealth>,
     pub(crate) nursery: Arc<NurseryHealth>,
     /// How long readers may take when the recorder ends.
     pub(crate) grace: Duration,
@@ -55,8 +56,7 @@ impl Actor for Sockets {
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Wake => {
-                #[cfg(test)]
-                crate::faults::strike("sockets");
+                fault!(await "sockets");
                 state.take(&myself).await?;
                 if !state.args.intake.sockets.sleep() {
                     // An error means that this actor drains: `post_stop` looks again.
@@ -94,6 +94,7 @@ impl Actor for Sockets {
 impl State {
     async fn take(&mut self, myself: &ActorRef<Msg>) -> Result<(), ActorProcessingErr> {
         while let Some(socket) = self.args.intake.sockets.pop() {
+            self.args.health.progressed();
             self.args.open.add(socket.clone());
             self.start(myself, socket).await?;
         }
@@ -102,15 +103,18 @@ impl State {
 
     async fn start(&mut self, myself: &ActorRef<Msg>, socket: Arc<OpenSocket>) -> Result<(), ActorProcessingErr> {
         let id = socket.id;
-        let args = || socket::Args { socket: socket.clone(), shared: self.args.shared.clone() };
-        let start = async {
+        let shared = self.args.shared.clone();
+        let start = async |health: Arc<ChildHealth>| {
+            let news = socket.clone();
+            health.also_waits(move || news.news.len());
+            let args = || socket::Args { socket: socket.clone(), shared: shared.clone(), health: health.clone() };
             match Socket::spawn_linked(None, Socket, args(), myself.get_cell()).await {
                 Ok(started) => Ok(started),
                 // Nobody is linked to an actor that drains; this one waits for its readers all the same.
                 Err(_) => Socket::spawn(None, Socket, args()).await,
             }
         };
-        self.running.start(id, start).await?;
+        self.running.start_watched(id, start).await?;
         Ok(())
     }
 }

@@ -90,14 +90,14 @@ impl State {
             }
             return;
         };
+        self.args.health.progressed();
         match order {
             SpoolOrder::Watch(log) => self.args.strays.lock().push(log),
             SpoolOrder::Discard(log) => drop(log),
             SpoolOrder::Spill(log) => {
+                fault!("spool");
                 if let Some(log) = log.upgrade() {
                     log.take_order();
-                    #[cfg(test)]
-                    crate::faults::strike("spool");
                     let _pending = self.args.health.begin();
                     if !self.spool(&log) {
                         myself.send_after(REFUSED_PAUSE, || Msg::Wake);
@@ -128,6 +128,7 @@ impl State {
         let _pending = self.args.health.begin();
         for _ in 0..AT_ONCE {
             let Some(log) = self.due.pop_front() else { break };
+            self.args.health.progressed();
             if !self.spool(&log) {
                 self.due.clear();
             }
@@ -144,7 +145,7 @@ impl State {
     /// Appends what is new, and takes a large log out of memory; `false` if the disk refuses.
     fn spool(&mut self, log: &Log) -> bool {
         let counters = &self.args.counters.recording;
-        match log.spool(&mut self.buffer) {
+        match fault!(io "spool.write").and_then(|()| log.spool(&mut self.buffer)) {
             Ok(_) => {
                 if log.is_large() {
                     counters.spilled_blocks.add(log.shed());

@@ -13,13 +13,18 @@ use api_log::config::Fsync;
 use api_log::counters::{Count, Counters};
 use api_log::ids::{BucketId, Place, SegmentId};
 use api_log::jsonl::bucket::{BucketError, BucketFile, Durability};
-use api_log::trace::Finished;
+use api_log::store::pressure::DiskTrouble;
+use api_log::trace::{BodiesDropped, Finished};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::Semaphore;
 
+use super::day_bytes::DayBytes;
+use super::disk::Disk;
 use super::held::HeldTrace;
 use super::index::Door;
 use super::writers;
+use crate::kit::{ChildHealth, Pending};
+use crate::retention::Gauge;
 
 /// How long lines gather while there are many.
 const GATHER: Duration = Duration::from_millis(5);
@@ -47,14 +52,17 @@ pub(crate) enum Msg {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Appended;
 
-/// The disk refused a line. The file is as it was before.
+/// The line does not stand in its file, because of the disk's trouble or, with none, of something else's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AppendFailed;
+pub(crate) struct AppendFailed(pub(crate) Option<DiskTrouble>);
 
 /// What all writers share.
 pub(crate) struct Shared {
     pub(crate) index: Door,
+    pub(crate) gauge: Gauge,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) day_bytes: Arc<DayBytes>,
     pub(crate) fsync: Fsync,
     pub(crate) fsync_interval: Duration,
     /// Bounds how many force their bytes to the disk at once.
@@ -67,6 +75,8 @@ pub(crate) struct Args {
     /// The bucket's segments. Nobody else appends to them.
     pub(crate) file: BucketFile,
     pub(crate) shared: Arc<Shared>,
+    /// Its own, for the watchdog.
+    pub(crate) health: Arc<ChildHealth>,
     pub(crate) writers: ActorRef<writers::Msg>,
 }
 
@@ -75,6 +85,7 @@ pub(crate) struct State {
     /// Away only while a thread works on it.
     file: Option<BucketFile>,
     shared: Arc<Shared>,
+    health: Arc<ChildHealth>,
     writers: ActorRef<writers::Msg>,
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
@@ -88,6 +99,7 @@ struct Waiting {
     trace: Arc<HeldTrace>,
     finished: Arc<Finished>,
     reply: RpcReplyPort<Result<Appended, AppendFailed>>,
+    _pending: Pending,
 }
 
 impl Actor for Writer {
@@ -96,12 +108,13 @@ impl Actor for Writer {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let Args { file, shared, writers } = args;
+        let Args { file, shared, health, writers } = args;
         myself.send_interval(IDLE / 2, || Msg::CloseIfIdle);
         Ok(State {
             bucket: file.bucket(),
             file: Some(file),
             shared,
+            health,
             writers,
             waiting: Vec::new(),
             waiting_bytes: 0,
@@ -114,7 +127,10 @@ impl Actor for Writer {
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
-            Msg::Append { trace, finished, reply } => state.gather(&myself, Waiting { trace, finished, reply }).await?,
+            Msg::Append { trace, finished, reply } => {
+                let _pending = state.health.begin();
+                state.gather(&myself, Waiting { trace, finished, reply, _pending }).await?;
+            }
             Msg::Flush => {
                 state.is_armed = false;
                 state.flush(&myself).await?;
@@ -225,8 +241,22 @@ impl State {
 }
 
 impl Shared {
+    /// Lines were refused: tells whoever looks after the disk, or else the log.
+    fn tell(&self, bucket: BucketId, error: &BucketError) -> Option<DiskTrouble> {
+        if let BucketError::Sync { segment, source } = error {
+            self.sync_failed(*segment, source);
+        }
+        let trouble = error.disk().and_then(|error| self.disk.refused(error));
+        match trouble {
+            Some(_) => tracing::debug!(%bucket, %error, "lines could not be appended"),
+            None => tracing::warn!(%bucket, %error, "lines could not be appended"),
+        }
+        trouble
+    }
+
     fn sync_failed(&self, segment: SegmentId, error: &std::io::Error) {
         self.counters.recording.sync_errors.increment();
+        self.disk.refused(error);
         tracing::error!(%segment, %error, "lines may not be on the disk; their segment takes nothing more");
     }
 }
@@ -237,8 +267,7 @@ struct Batch(Vec<Waiting>);
 impl Batch {
     /// One write for all of them. No await stands between the write and its bookkeeping.
     fn append(mut self, file: &mut BucketFile, shared: &Shared, durability: Durability) {
-        #[cfg(test)]
-        crate::faults::strike("writer");
+        fault!("writer");
         let lines: Vec<&[u8]> = self.0.iter().map(|it| it.finished.line.as_slice()).collect();
         let outcome = append(file, &lines, durability);
         let torn = file.take_torn_bytes();
@@ -248,48 +277,54 @@ impl Batch {
         }
         match outcome {
             Ok(places) => {
+                shared.gauge.wrote(places.iter().map(|it| u64::from(it.bytes) + 1).sum());
+                shared.disk.accepted();
                 let stand = std::mem::take(&mut self.0);
                 // The outcome of all of them first: whatever fails from here on, none is written again.
-                for waiting in &stand {
+                for (waiting, place) in stand.iter().zip(&places) {
                     shared.counters.ledger.count_recorded();
-                    waiting.trace.written(file.bucket());
+                    waiting.trace.written(place.segment);
                 }
-                #[cfg(test)]
-                crate::faults::strike("writer.appended");
+                fault!("writer.appended");
                 for (waiting, place) in stand.into_iter().zip(places) {
-                    let Waiting { finished, reply, trace: _held_until_told } = waiting;
+                    let Waiting { finished, reply, trace: _held_until_told, _pending } = waiting;
                     count(&shared.counters, &finished);
+                    shared.day_bytes.add(place.segment.bucket, u64::from(place.bytes) + 1);
                     // A row that the index has no room for is read back from the file.
                     shared.index.offer(finished.row.clone(), place);
                     let _ = reply.send(Ok(Appended));
                 }
             }
             Err(error) => {
-                if let BucketError::Sync { segment, source } = &error {
-                    shared.sync_failed(*segment, source);
-                }
-                tracing::warn!(bucket = %file.bucket(), %error, "lines could not be appended");
                 shared.counters.recording.append_errors.increment();
+                let trouble = shared.tell(file.bucket(), &error);
+                shared.gauge.look();
+                // What has no room together may have it apart.
+                if trouble == Some(DiskTrouble::Full) && self.0.len() > 1 {
+                    while let Some(waiting) = self.0.pop() {
+                        Batch(vec![waiting]).append(file, shared, durability);
+                    }
+                    return;
+                }
                 for waiting in std::mem::take(&mut self.0) {
                     waiting.trace.unclaim();
-                    let _ = waiting.reply.send(Err(AppendFailed));
+                    let _ = waiting.reply.send(Err(AppendFailed(trouble)));
                 }
             }
         }
     }
 }
 
-#[cfg(not(test))]
 fn append(file: &mut BucketFile, lines: &[&[u8]], durability: Durability) -> Result<Vec<Place>, BucketError> {
-    file.append(lines, durability)
-}
-
-#[cfg(test)]
-fn append(file: &mut BucketFile, lines: &[&[u8]], durability: Durability) -> Result<Vec<Place>, BucketError> {
-    if crate::faults::is_due("writer.refused") {
-        let source = std::io::ErrorKind::StorageFull.into();
-        return Err(BucketError::Open { bucket: file.bucket(), source });
+    #[cfg(test)]
+    {
+        crate::faults::stall("disk.stalled");
+        let has_bodies = |line: &&[u8]| !line.windows(17).any(|it| it == b"\"bodies_dropped\":");
+        if let Some(source) = crate::faults::refuse(lines.iter().any(has_bodies)) {
+            return Err(BucketError::Open { bucket: file.bucket(), source });
+        }
     }
+    fault!(io "writer.refused").map_err(|source| BucketError::Open { bucket: file.bucket(), source })?;
     file.append(lines, durability)
 }
 
@@ -302,6 +337,13 @@ impl Drop for Batch {
 }
 
 fn count(counters: &Counters, finished: &Finished) {
+    let recording = &counters.recording;
+    match finished.bodies_dropped {
+        None => {}
+        Some(BodiesDropped::DiskFull) => recording.bodies_dropped_disk_full.increment(),
+        Some(BodiesDropped::DiskError) => recording.bodies_dropped_disk_error.increment(),
+        Some(BodiesDropped::OverBudget) => recording.over_budget.increment(),
+    }
     let row = &finished.row;
     counters.count_appended(u16::try_from(row.status).ok(), finished.line.len() as u64 + 1);
     let tokens =

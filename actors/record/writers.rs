@@ -101,8 +101,7 @@ impl State {
         finished: Arc<Finished>,
         reply: RpcReplyPort<Result<Appended, AppendFailed>>,
     ) {
-        #[cfg(test)]
-        crate::faults::strike("writers");
+        fault!(await "writers");
         let bucket = BucketId { date: UnixMillis::now().date(), key: finished.row.key.short() };
         let writer = match self.open.get(&bucket) {
             Some(writer) => writer.clone(),
@@ -112,7 +111,7 @@ impl State {
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(%bucket, %error, "cannot start a writer");
-                    let _ = reply.send(Err(AppendFailed));
+                    let _ = reply.send(Err(AppendFailed(None)));
                     return;
                 }
             },
@@ -129,9 +128,9 @@ impl State {
         let Args { layout, leases, segments, segment_bytes, shared, .. } = &self.args;
         let Some(sole) = segments.take(bucket) else { return Ok(None) };
         let file = BucketFile::new(layout.clone(), leases.clone(), sole, *segment_bytes);
-        let args = writer::Args { file, shared: shared.clone(), writers: myself.clone() };
-        let start = Writer::spawn_linked(None, Writer, args, myself.get_cell());
-        Ok(Some(self.open.start(bucket, start).await?.clone()))
+        let args = |health| writer::Args { file, shared: shared.clone(), health, writers: myself.clone() };
+        let start = |health| Writer::spawn_linked(None, Writer, args(health), myself.get_cell());
+        Ok(Some(self.open.start_watched(bucket, start).await?.clone()))
     }
 
     /// Their files are whole from soon after midnight on, and can be sealed.

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use api_log::counters::DropCause;
 use api_log::ids::{Date, UnixMillis};
 
-use super::rig::{Rig, until};
+use super::rig::Rig;
 use crate::faults;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_that_are_refused_for_a_while_are_tried_again() {
     let mut rig = Rig::start().await;
-    faults::arm("writer.refused", 5);
-    rig.traffic_until_struck("writer.refused").await;
+    faults::arm("disk.full", 5);
+    rig.traffic_until_struck("disk.full").await;
     rig.settled().await.lost_nothing();
     assert_eq!(rig.counters.recording.append_errors.get(), 5);
 }
@@ -38,58 +38,76 @@ async fn what_a_disk_refuses_for_long_is_counted_and_recording_resumes_when_it_h
     seen.dropped_only(40, DropCause::JsonlFail);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_index_delays_rows_and_nothing_else() {
+/// A disk that refuses everything for good costs what could not wait, told and counted, until it takes lines again.
+async fn refuses_and_heals(point: &'static str, condition: &str, cause: DropCause) {
     let mut rig = Rig::start().await;
     rig.traffic(40).await;
     rig.settled().await.lost_nothing();
-    let other = rusqlite::Connection::open(rig.layout.index()).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    faults::arm(point, u32::MAX);
     rig.traffic(40).await;
-    until("every line", || if rig.lines().len() == 80 { Ok(()) } else { Err("not yet".to_owned()) }).await;
-    until("an insert to be refused", || {
-        if rig.counters.drop_sqlite_fail.get() > 0 { Ok(()) } else { Err("none".to_owned()) }
-    })
-    .await;
-    assert_eq!(rig.rows().unwrap().len(), 40);
-    other.execute_batch("ROLLBACK").unwrap();
+    rig.is_quiet().await;
+    rig.is_told(condition, Some("traces are dropped")).await;
+    faults::arm(point, 0);
+    rig.is_told(condition, None).await;
+    rig.traffic(40).await;
+    let seen = rig.settled().await;
+    assert_eq!((seen.0.recorded, rig.without_bodies()), (80, 0), "what came after is recorded whole");
+    seen.dropped_only(40, cause);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_stays_full_costs_what_could_not_wait_until_there_is_room() {
+    refuses_and_heals("disk.full", "disk_full", DropCause::DiskFull).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_costs_what_could_not_wait_until_it_is_well() {
+    refuses_and_heals("disk.failing", "disk_error", DropCause::JsonlFail).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_with_room_for_lines_only_costs_bodies_only() {
+    let mut rig = Rig::start().await;
+    faults::arm("disk.full.bodies", u32::MAX);
+    rig.traffic(40).await;
+    rig.is_quiet().await;
+    let after = rig.counters.recording.bodies_dropped_disk_full.get();
+    assert_eq!(after, 40);
+    rig.is_told("disk_full", Some("bodies are dropped")).await;
+    faults::arm("disk.full.bodies", 0);
+    rig.is_told("disk_full", None).await;
+    rig.traffic(40).await;
+    rig.settled().await.lost_nothing();
+    assert_eq!(rig.without_bodies(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_stalls_changes_nothing_for_clients() {
+    let mut rig = Rig::start().await;
+    rig.traffic(40).await;
+    rig.settled().await.lost_nothing();
+    faults::arm("disk.stalled", 1);
+    rig.traffic(400).await;
+    assert_eq!(rig.counters.ledger.snapshot().recorded, 40, "nothing was written meanwhile");
+    faults::arm("disk.stalled", 0);
     rig.settled().await.lost_nothing();
 }
 
-/// What an index misses that vanished or was damaged while it was in use, the next start reads from the files.
-async fn comes_back_with_the_next_start(damage: impl FnOnce(&Rig)) {
-    let mut rig = Rig::start().await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_used_up_its_share_of_the_day_loses_bodies_also_after_a_restart() {
+    let mut rig = Rig::with(&[("APILOG_CAPTURE_PER_KEY_DAILY_BYTES", "1")]).await;
     rig.traffic(40).await;
     rig.settled().await.lost_nothing();
-    damage(&rig);
-    rig.traffic(80).await;
+    // At least the first of each key was within it.
+    let over = rig.counters.recording.over_budget.get();
+    assert!(over < 40, "{over}");
+    rig.traffic(40).await;
+    rig.settled().await.lost_nothing();
+    assert_eq!(rig.counters.recording.over_budget.get(), over + 40);
     assert!(rig.drain().await);
-    rig.check_files().lost_nothing();
     rig.start_again().await;
-    rig.rows_are_there().await;
     rig.traffic(40).await;
     rig.settled().await.lost_nothing();
-    assert_eq!(rig.lines().len(), 160);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_deleted_while_in_use_costs_rows_until_the_next_start() {
-    comes_back_with_the_next_start(|rig| {
-        for suffix in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(format!("{}{suffix}", rig.layout.index().display()));
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_damaged_while_in_use_costs_rows_until_the_next_start() {
-    comes_back_with_the_next_start(|rig| {
-        for suffix in ["", "-wal"] {
-            let path = format!("{}{suffix}", rig.layout.index().display());
-            let bytes = std::fs::metadata(&path).map_or(0, |it| it.len() as usize);
-            std::fs::write(&path, vec![0x5a; bytes.max(4096)]).unwrap();
-        }
-    })
-    .await;
+    assert_eq!(rig.counters.recording.over_budget.get(), 40, "a restart forgets nothing");
+    assert!(rig.lines().iter().any(|line| line["bodies_dropped"] == "over_budget"));
 }

@@ -6,6 +6,7 @@ use super::rig::{Rig, until};
 use super::traffic;
 use crate::faults;
 use crate::kit::WatchdogMsg;
+use crate::record::sealer;
 
 /// How often each dies: often enough to die of its own restart, and within the supervisor's patience.
 const TIMES: u32 = 4;
@@ -133,6 +134,18 @@ async fn the_watchdog_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sealer_dies() {
+    let mut rig = Rig::start().await;
+    for died in 1..=u64::from(TIMES) {
+        faults::arm("sealer", 1);
+        rig.slots.sealer.cast_when_there(sealer::Msg::Look).await;
+        rig.traffic(20).await;
+        rig.shows_restarts("sealer", died, "sealer").await;
+    }
+    rig.settled().await.lost_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_wake_delays_a_trace_and_no_more() {
     let mut rig = Rig::start().await;
     faults::arm("intake.wake", 1);
@@ -148,9 +161,10 @@ async fn any_of_them_is_killed_at_any_moment() {
     let mut random = seed | 1;
     let mut rig = Rig::start().await;
     let slots = rig.slots.clone();
-    let kills: [&(dyn Fn() + Sync); 6] = [
+    let kills: [&(dyn Fn() + Sync); 7] = [
         &|| slots.index.kill(),
         &|| slots.writers.kill(),
+        &|| slots.sealer.kill(),
         &|| slots.spool.kill(),
         &|| slots.finalizers.kill(),
         &|| slots.listener.kill(),

@@ -5,10 +5,13 @@
 
 mod disk;
 mod ending;
+mod index;
 mod killed;
 mod memory;
 mod recovery;
+mod retention;
 mod rig;
+mod sealing;
 mod segments;
 mod traffic;
 mod upstream;

@@ -60,7 +60,7 @@ async fn the_proxy_forwards_and_records_before_anything_is_recovered() {
         assert_eq!((&line["end"], &line["disconnected"]), (&"interrupted".into(), &true.into()));
         assert_eq!((&line["resp"]["body_b64"], &line["status"]), (&"d2hhdCB3YXMgdGhlcmU=".into(), &200.into()));
     }
-    assert_eq!(rig.health().await["queues"]["recovery"], "done");
+    assert_eq!(rig.health().await["captures"]["recovery"], "done");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +87,7 @@ async fn what_has_a_line_is_not_recovered_and_what_cannot_be_read_is_kept() {
         seen => Err(format!("{seen:?}")),
     })
     .await;
-    assert_eq!(rig.health().await["queues"]["recovery"], "done");
+    assert_eq!(rig.health().await["captures"]["recovery"], "done");
     assert_eq!(rig.counters.recording.recovered.get(), 0);
     let left: Vec<_> = std::fs::read_dir(rig.layout.tmp()).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert_eq!(left, [format!("{odd}.spool.unreadable").as_str()]);

@@ -1,14 +1,17 @@
 //! A whole recorder on free ports with a data dir of its own, and what it must look like when it has settled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api_log::config::Config;
 use api_log::counters::{Counters, DropCause, LedgerSnapshot};
-use api_log::index::schema;
-use api_log::store::layout::{Form, Layout};
+use api_log::ids::{Place, TraceId};
+use api_log::index::{query, schema};
+use api_log::jsonl::read;
+use api_log::store::layout::Layout;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -63,6 +66,7 @@ impl Rig {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        settings.retain(|(name, _)| more.iter().all(|(other, _)| name != other));
         settings.extend(more.iter().map(|(name, value)| (name.to_string(), value.to_string())));
         let system = start(&settings).await;
         Rig {
@@ -119,6 +123,11 @@ impl Rig {
         self.system.take().expect("it runs").drain().await
     }
 
+    /// Sets a variable for the next start.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts it again over the same data dir.
     pub(super) async fn start_again(&mut self) {
         let system = start(&self.settings).await;
@@ -165,6 +174,10 @@ impl Rig {
         let numbers: BTreeSet<&str> = lines.iter().map(number_of).collect();
         assert_eq!(numbers.len(), lines.len(), "an exchange stands twice in the files");
         for line in &lines {
+            if !line["bodies_dropped"].is_null() {
+                assert!(line["resp"]["sha256"].is_null() && line["resp"]["body"].is_null(), "{line}");
+                continue;
+            }
             let number = number_of(line).parse().unwrap();
             if self.plain.iter().any(|it| it.contains(&number)) {
                 let whole = sha256(traffic::expected(number).as_bytes());
@@ -173,8 +186,42 @@ impl Rig {
         }
         if self.asked_before == 0 {
             assert_eq!(lines.len() as u64, seen.0.recorded);
+            let marked = lines.iter().filter(|line| !line["bodies_dropped"].is_null()).count() as u64;
+            assert_eq!(self.without_bodies(), marked, "each line without bodies is counted");
         }
         seen
+    }
+
+    /// How many traces were recorded without their bodies.
+    pub(super) fn without_bodies(&self) -> u64 {
+        let recording = self.counters.recording.snapshot();
+        recording.bodies_dropped_disk_full + recording.bodies_dropped_disk_error + recording.over_budget
+    }
+
+    /// Waits until health tells of this condition, with a reason that holds `reason`; or, without one, of none.
+    pub(super) async fn is_told(&self, condition: &str, reason: Option<&str>) {
+        let mut seen = Value::Null;
+        for _ in 0..DEADLINE.as_millis() / LOOK_EVERY.as_millis() {
+            seen = self.health().await["degraded"].clone();
+            let raised = seen.as_array().unwrap().iter().find(|it| it["condition"] == condition);
+            let said = raised.map(|it| it["reason"].as_str().unwrap());
+            match (said, reason) {
+                (None, None) => return,
+                (Some(said), Some(wanted)) if said.contains(wanted) => return,
+                _ => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+        panic!("{condition} should be told with {reason:?}: {seen}");
+    }
+
+    /// Waits until nothing is under way, whatever became of it.
+    pub(super) async fn is_quiet(&self) {
+        let asked = self.asked - self.asked_before;
+        until("every exchange to have its outcome", || {
+            let seen = self.counters.ledger.snapshot();
+            if seen.accepted == asked && seen.in_flight == 0 { Ok(()) } else { Err(format!("{asked} asked, {seen:?}")) }
+        })
+        .await;
     }
 
     /// Waits until the index has a row for each line.
@@ -192,7 +239,8 @@ impl Rig {
     pub(super) fn lines(&self) -> Vec<Value> {
         let mut lines = Vec::new();
         for segment in self.layout.segments().unwrap() {
-            let text = std::fs::read_to_string(self.layout.segment(segment.id, Form::Plain)).unwrap();
+            let mut text = String::new();
+            read::open_at(&self.layout, segment.id, 0).unwrap().0.read_to_string(&mut text).unwrap();
             assert!(text.is_empty() || text.ends_with('\n'), "{} is torn", segment.id);
             lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
         }
@@ -207,6 +255,33 @@ impl Rig {
     /// The ids in the index.
     pub(super) fn rows(&self) -> Result<BTreeSet<String>, String> {
         read_ids(&self.layout.index())
+    }
+
+    /// Asks for a new index.
+    pub(super) async fn rebuild_index(&self) {
+        let token = std::fs::read_to_string(self.layout.token()).unwrap();
+        let url = format!("http://{}/api/index/rebuild", self.api);
+        let answer = self.http.post(&url).bearer_auth(token.trim()).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+    }
+
+    /// Where the index says that each line is.
+    pub(super) fn places(&self) -> Vec<(TraceId, Place)> {
+        let index = schema::open_reader(&self.layout.index()).unwrap();
+        let ids: Vec<TraceId> = self.rows().unwrap().iter().map(|id| id.parse().unwrap()).collect();
+        ids.into_iter().map(|id| (id, query::place(&index, id).unwrap().unwrap())).collect()
+    }
+
+    /// Waits until the health document shows this condition no more.
+    pub(super) async fn is_over(&self, condition: &str) {
+        for _ in 0..DEADLINE.as_millis() / LOOK_EVERY.as_millis() {
+            let health = self.health().await;
+            if health["degraded"].as_array().unwrap().iter().all(|it| it["condition"] != condition) {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        panic!("{condition} is not over");
     }
 
     /// `GET /healthz`, asked again while nobody answers.
@@ -236,6 +311,11 @@ impl Rig {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         panic!("{child} was not restarted {restarts} times");
+    }
+
+    /// A bound in the health document.
+    pub(super) async fn bound(&self, name: &str) -> Value {
+        named(&self.health().await["bounds"], name)
     }
 
     /// A nursery in the health document.

@@ -14,6 +14,7 @@ const HEAD: &str = "\
 # Later wins: default, this file (api-log --config FILE), environment variable (named above each key).
 # Durations: 10m, 1h 30m, 250ms, or whole seconds. Sizes: 500MB, 5GiB, or bytes.
 # Lists in a variable stand between commas. `api-log validate --config FILE` checks a file.
+# SIGHUP reads this file again and changes the keys that say so; the others want a restart.
 ";
 
 /// The whole file, made from the table of keys.
@@ -45,7 +46,8 @@ fn entry(text: &mut String, key: &Key) {
         indent.push_str("  ");
     }
     comment(text, &indent, &key.documentation());
-    comment(text, &indent, &format!("Allowed: {}.", key.allowed()));
+    let reloadable = if key.rules.reloadable { " SIGHUP changes it." } else { "" };
+    comment(text, &indent, &format!("Allowed: {}.{reloadable}", key.allowed()));
     let variables: Vec<_> = key.spellings().map(|it| variable_of(&it)).collect();
     let also = if variables.len() > 1 { format!(" (or {name}_seconds here)") } else { String::new() };
     comment(text, &indent, &format!("{}{also}", variables.join(" or ")));

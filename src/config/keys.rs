@@ -9,8 +9,9 @@ use super::address::{ListenAddress, Upstream};
 use super::fsync::Fsync;
 use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
 use super::lists::{Networks, Patterns};
+use super::seal::Seal;
 use super::sources::Reader;
-use super::table::{ANY, Key, configuration};
+use super::table::{ANY, Change, Key, Rules, configuration};
 use super::texts::{Digest, Folder, Mount, Optional, Secret, Text};
 use crate::plugin::path_patterns::PathPatterns;
 
@@ -32,7 +33,7 @@ configuration! {
         trusted_proxies: Vec<IpNet> as Networks = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,fc00::/7,fe80::/10", ANY;
         /// How long an unused connection to the gateway is kept. Must be less than the gateway's own limit, which is
         /// 5 seconds for uvicorn.
-        upstream_idle: Duration as Span = "4s", ANY.range(0, YEAR);
+        upstream_idle: Duration as Span = "4s", ANY.reloadable().range(0, YEAR);
         /// Whether the gateway sees the client's `Host` instead of its own.
         preserve_host: bool as Switch = "false", ANY;
         /// How many client connections may be open at once; 0 = unlimited.
@@ -46,6 +47,8 @@ configuration! {
     api: Api {
         /// Where the API and the viewer are served.
         listen: ListenAddress as ListenAddress = ":7862", ANY;
+        /// Whether `/metrics` asks for the token too. It holds counts and names of parts, nothing of what was recorded.
+        metrics_auth: bool as Switch = "false", ANY.reloadable();
         /// How large an export may become; 0 = 2 GiB, negative = unlimited.
         export_byte_hardcap: i64 as Size<i64> = "0", ANY;
     }
@@ -54,9 +57,12 @@ configuration! {
         /// The folder that holds everything recorded.
         data_dir: PathBuf as Folder = "./data", ANY;
         /// How much of a body is recorded, per direction. Forwarding is not limited.
-        max_body_bytes: u64 as Size<u64> = "32MiB", ANY.range(1, TIB);
+        max_body_bytes: u64 as Size<u64> = "32MiB", ANY.reloadable().range(1, TIB);
         /// How large a recorded body may become when it is decompressed; a larger one is recorded as it came.
         max_decoded_bytes: u64 as Size<u64> = "64MiB", ANY.range(1, TIB);
+        /// How finished files (of past days, and full ones) are compressed: zstd takes least room by far, gzip is
+        /// what every tool reads.
+        seal: Seal as Seal = "zstd", ANY;
         /// Accepted for the sake of older files, and without effect: `capture.memory_bytes` bounds what waits.
         capture_chan_size: usize as Count<usize> = "64", ANY.range(1, 1_000_000);
         /// How many traces may be finalized or wait for their file at once; more wait in the memory of captures.
@@ -64,6 +70,9 @@ configuration! {
         /// How long a file of lines may become before the next one is begun. Full ones can be sealed and deleted while
         /// the day goes on.
         segment_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
+        /// How much room on the disk is left to others: with less, bodies are not recorded until there is a quarter more,
+        /// and lines say so; 0 = only when the disk refuses.
+        min_free_bytes: u64 as Size<u64> = "64MiB", ANY.range(0, TIB);
         /// When lines are forced to the disk; they survive the end of the process in any case. What a loss of power
         /// costs: never = what the system had not written by itself; interval = those of the last `fsync_interval`;
         /// always = none that counts as recorded, but each waits for the disk.
@@ -74,7 +83,7 @@ configuration! {
     /// What is kept in memory while an exchange is under way.
     capture: Capture {
         /// Whether exchanges are recorded at all; false makes a plain proxy.
-        enabled: bool as Switch = "true", ANY;
+        enabled: bool as Switch = "true", ANY.reloadable();
         /// How much memory all running captures may take together.
         memory_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
         /// How much of that one exchange may take before it moves to a temporary file.
@@ -82,13 +91,16 @@ configuration! {
         /// A folder, on a tmpfs, for that memory, so that a crash of the program loses no capture; empty = `tmp` in the
         /// data folder if it is one, else a folder in `/dev/shm`.
         arena_dir: Option<PathBuf> as Optional<Folder> = "", ANY;
+        /// How many bytes of lines one key may leave on one UTC day; beyond, its traces are recorded without their bodies,
+        /// and say so; 0 = no limit.
+        per_key_daily_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
     }
     /// How long things may take.
     timeouts: Timeouts {
         /// How long a client may take to send a request's headers.
-        read_header: Duration as Span = "10s", ANY.seconds().range(1, YEAR);
+        read_header: Duration as Span = "10s", ANY.reloadable().seconds().range(1, YEAR);
         /// How long a client's connection may stay open without a request.
-        idle: Duration as Span = "2m", ANY.seconds().range(1, YEAR);
+        idle: Duration as Span = "2m", ANY.reloadable().seconds().range(1, YEAR);
         /// How long an exchange may go without a byte in either direction while its answer is open.
         stream_idle: Option<Duration> as OptionalSpan = "10m", ANY.seconds().range(1, YEAR);
         /// How long the gateway may take to begin its answer once it has the whole request.
@@ -96,7 +108,7 @@ configuration! {
         /// Accepted for the sake of older files, and without effect.
         req_body_capture: Duration as Span = "1m", ANY.seconds().range(0, YEAR);
         /// From which duration on an exchange is logged as slow.
-        slow_trace: Option<Duration> as OptionalSpan = "30s", ANY.seconds().range(1, YEAR);
+        slow_trace: Option<Duration> as OptionalSpan = "30s", ANY.reloadable().seconds().range(1, YEAR);
     }
     /// How the program ends.
     shutdown: Shutdown {
@@ -106,33 +118,37 @@ configuration! {
     /// The program's own log, JSON lines on standard error.
     logging: Logging {
         /// The least important level that is logged.
-        level: Level as Level = "info", ANY;
+        level: Level as Level = "info", ANY.reloadable();
     }
     /// What the program tells about itself.
     diagnostics: Diagnostics {
         /// How often all counters are logged.
-        snapshot_interval: Option<Duration> as OptionalSpan = "1m", ANY.seconds().range(1000, YEAR);
+        snapshot_interval: Option<Duration> as OptionalSpan = "1m", ANY.reloadable().seconds().range(1000, YEAR);
     }
     /// Images, audio and documents within bodies.
     media: Media {
         /// Whether they are also saved as files of their own. Can be changed at run time.
-        save_attachments: bool as Switch = "true", ANY;
+        save_attachments: bool as Switch = "true", ANY.reloadable();
     }
     /// Filters by request path, compared without the query: `/a/b` is that path, `/a/*` everything below.
     plugins: Plugins {
         /// Exchanges that are captured and then discarded, counted as filtered.
-        path_filter: PathPatterns as Patterns, at "plugins.path_filter.patterns" = "", ANY;
+        path_filter: PathPatterns as Patterns, at "plugins.path_filter.patterns" = "", ANY.reloadable();
         /// Exchanges that are forwarded without being captured.
-        capture_filter: PathPatterns as Patterns, at "plugins.capture_filter.patterns" = "", ANY;
+        capture_filter: PathPatterns as Patterns, at "plugins.capture_filter.patterns" = "", ANY.reloadable();
     }
     /// When recorded days are deleted: never, unless a limit is set. Can be changed at run time.
     retention: Retention {
         /// How much all days together may take; 0 = no limit.
         max_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
-        /// How old a day may become.
+        /// How long a day is kept after it has ended.
         max_age: Option<Duration> as OptionalSpan = "off", ANY.range(1, 100 * YEAR);
         /// From how many percent of `max_bytes` on a warning is logged.
         warn_at_percent: u64 as Count<u64> = "80", ANY.range(1, 100);
+        /// How much the days of one key may take; 0 = no limit.
+        per_key_max_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
+        /// How much all attachments together may take; over it the oldest go, and their lines stay. 0 = no limit.
+        media_max_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);
     }
     /// The web viewer that the API's listener serves.
     viewer: Viewer {

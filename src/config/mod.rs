@@ -14,6 +14,7 @@ mod keys;
 mod kinds;
 mod lists;
 mod quantities;
+mod seal;
 mod sources;
 mod suggestion;
 mod table;
@@ -31,8 +32,9 @@ pub use keys::{
     keys,
 };
 pub use kinds::Level;
+pub use seal::Seal;
 pub use sources::Sources;
-pub use table::{Key, Rules};
+pub use table::{Change, Key, Rules};
 pub use texts::Secret;
 
 impl Config {

@@ -67,10 +67,25 @@ pub struct Rules {
     pub seconds: bool,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// Whether a change is taken over while the program runs.
+    pub reloadable: bool,
+}
+
+/// A key whose value differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key's path.
+    pub key: &'static str,
+    /// Its value, as it is shown: secrets are hidden.
+    pub from: String,
+    /// Its other value.
+    pub to: String,
+    /// Whether the change can be taken over while the program runs.
+    pub reloadable: bool,
 }
 
 /// No rule beyond what the kind demands.
-pub(super) const ANY: Rules = Rules { range: (i64::MIN, i64::MAX), seconds: false, secret: false };
+pub(super) const ANY: Rules = Rules { range: (i64::MIN, i64::MAX), seconds: false, secret: false, reloadable: false };
 
 impl Rules {
     pub(super) const fn range(self, least: i64, most: i64) -> Rules {
@@ -83,6 +98,10 @@ impl Rules {
 
     pub(super) const fn secret(self) -> Rules {
         Rules { secret: true, ..self }
+    }
+
+    pub(super) const fn reloadable(self) -> Rules {
+        Rules { reloadable: true, ..self }
     }
 
     pub(super) fn holds(&self, value: i64) -> bool {
@@ -145,6 +164,28 @@ macro_rules! configuration {
                 let $section = (|| Some($Section { $($field: $field?),+ }))();
                 )+
                 Some(Config { $($section: $section?),+ })
+            }
+
+            /// What is different in `other`, in the order of the table.
+            pub fn changes(&self, other: &Config) -> Vec<Change> {
+                let mut changes = Vec::new();
+                $($(if self.$section.$field != other.$section.$field {
+                    let rules: Rules = $rules;
+                    changes.push(Change {
+                        key: configuration!(@path $section $field $($path)?),
+                        from: <$kind as Kind>::show(&self.$section.$field),
+                        to: <$kind as Kind>::show(&other.$section.$field),
+                        reloadable: rules.reloadable,
+                    });
+                })+)+
+                changes
+            }
+
+            /// Takes over from `other` whatever can be changed while the program runs.
+            pub fn adopt(&mut self, other: &Config) {
+                $($(if $rules.reloadable {
+                    self.$section.$field.clone_from(&other.$section.$field);
+                })+)+
             }
 
             /// Every key's path and value, as text that would be read as the same value; secrets are hidden.

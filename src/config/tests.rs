@@ -349,3 +349,29 @@ proptest! {
         let _ = from_text(&format!("{} {quotes}{text}{quotes}\n", yaml.trim_end()));
     }
 }
+
+#[test]
+fn only_what_can_be_changed_while_the_program_runs_is_taken_over() {
+    let read = |variables: &[(&str, &str)]| {
+        let variables = variables.iter().map(|(name, value)| (format!("APILOG_{name}"), value.to_string()));
+        Config::load(None, variables).unwrap().0
+    };
+    let mut running = read(&[]);
+    let other = read(&[
+        ("LOGGING_LEVEL", "debug"),
+        ("PROXY_LISTEN", ":1234"),
+        ("VIEWER_RELEASES_AUTH_TOKEN", "s3cret"),
+        ("PLUGINS_PATH_FILTER_PATTERNS", "/health"),
+    ]);
+    let changes = running.changes(&other);
+    let told: Vec<_> = changes.iter().map(|it| (it.key, it.to.as_str(), it.reloadable)).collect();
+    assert_eq!(told[0], ("proxy.listen", ":1234", false));
+    assert_eq!(told[1], ("logging.level", "debug", true));
+    assert_eq!((told[2].0, told[2].2), ("plugins.path_filter.patterns", true));
+    assert_eq!((told[3].0, told[3].2), ("viewer.releases_auth_token", false));
+    assert!(!format!("{changes:?}").contains("s3cret"), "{changes:?}");
+    running.adopt(&other);
+    let left: Vec<_> = running.changes(&other).iter().map(|it| it.key).collect();
+    assert_eq!(left, ["proxy.listen", "viewer.releases_auth_token"]);
+    assert_eq!(running.logging.level, Level::Debug);
+}

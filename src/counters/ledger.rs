@@ -11,8 +11,10 @@ use serde::Serialize;
 pub enum DropCause {
     /// The writer's queue was full.
     WriterFull,
-    /// The line could not be written to its file.
+    /// The line could not be written to its file, for another reason than a full disk.
     JsonlFail,
+    /// The line could not be written to its file because the disk was full.
+    DiskFull,
     /// Neither the memory budget nor the spool had room.
     BudgetFull,
     /// The spool could not be written or read back.
@@ -27,9 +29,10 @@ pub enum DropCause {
 
 impl DropCause {
     /// All of them, in the order of their declaration.
-    pub const ALL: [DropCause; 7] = [
+    pub const ALL: [DropCause; 8] = [
         DropCause::WriterFull,
         DropCause::JsonlFail,
+        DropCause::DiskFull,
         DropCause::BudgetFull,
         DropCause::SpoolFail,
         DropCause::FinalizerFull,
@@ -42,6 +45,7 @@ impl DropCause {
         match self {
             DropCause::WriterFull => "writer_full",
             DropCause::JsonlFail => "jsonl_fail",
+            DropCause::DiskFull => "disk_full",
             DropCause::BudgetFull => "budget_full",
             DropCause::SpoolFail => "spool_fail",
             DropCause::FinalizerFull => "finalizer_full",

@@ -53,11 +53,11 @@ impl HighWater {
 
 /// Declares the live counters and their snapshot from one list.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident: $kind:ty,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ty,)*) => {
         /// The process's counters. One for the whole program, shared.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: $kind,)*
+            $($(#[doc = $doc])* pub $name: $kind,)*
             /// How long the steps took.
             pub timings: Timings,
             /// What went on between wire and file beyond the documented counters.
@@ -69,22 +69,30 @@ macro_rules! counters {
         /// [`Counters`] as they stood, in the form of `/healthz`. The figures are read one by one.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         pub struct CountersSnapshot {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
             /// Exchanges discarded because the writer's queue was full.
             pub drop_writer_full: u64,
-            /// Exchanges discarded because the file could not be written.
+            /// Exchanges discarded because the file could not be written, a full disk included.
             pub drop_jsonl_fail: u64,
             /// How long the steps took.
             pub timings: TimingsSnapshot,
         }
 
         impl Counters {
+            /// What each of them counts, by its name.
+            pub const ABOUT: &'static [(&'static str, &'static str)] = &[
+                $((stringify!($name), concat!($($doc),*)),)*
+                ("drop_writer_full", "Exchanges discarded because the writer's queue was full."),
+                ("drop_jsonl_fail", "Exchanges discarded because the file could not be written."),
+            ];
+
             /// All of them as they stand.
             pub fn snapshot(&self) -> CountersSnapshot {
                 CountersSnapshot {
                     $($name: self.$name.get(),)*
                     drop_writer_full: self.ledger.dropped(DropCause::WriterFull),
-                    drop_jsonl_fail: self.ledger.dropped(DropCause::JsonlFail),
+                    drop_jsonl_fail: self.ledger.dropped(DropCause::JsonlFail)
+                        + self.ledger.dropped(DropCause::DiskFull),
                     timings: self.timings.snapshot(),
                 }
             }
@@ -131,7 +139,7 @@ counters! {
     slow_traces: Count,
     /// Exchanges that the capture filter skipped.
     traces_dropped_capture_filter: Count,
-    /// Files that retention removed.
+    /// Traces that retention removed, with their files.
     evicted_traces: Count,
     /// Bytes of lines and media that retention removed.
     evicted_bytes: Count,
@@ -174,14 +182,30 @@ pub struct Recording {
     pub append_errors: Count,
     /// Times that lines could not be forced to the disk; their segment took nothing more.
     pub sync_errors: Count,
+    /// Traces recorded without their bodies because the disk was full.
+    pub bodies_dropped_disk_full: Count,
+    /// Traces recorded without their bodies because the disk failed.
+    pub bodies_dropped_disk_error: Count,
+    /// Traces recorded without their bodies because their key had used up its share of the day.
+    pub over_budget: Count,
     /// Bytes of sockets that were not copied because the memory of all captures was used up.
     pub socket_bytes_missed: Count,
     /// Readers of sockets that failed; what they had read was recorded as cut.
     pub socket_readers_failed: Count,
+    /// Captures that had no outcome when the recorder ended, and were left to be recovered.
+    pub left_to_recover: Count,
     /// Captures of an earlier run that were taken in.
     pub recovered: Count,
     /// Captures of an earlier run that could not be read, and were kept aside.
     pub unreadable_logs: Count,
+    /// Segments sealed.
+    pub sealed_segments: Count,
+    /// Plain bytes of the segments sealed.
+    pub sealed_bytes_in: Count,
+    /// Bytes that they take sealed.
+    pub sealed_bytes_out: Count,
+    /// Segments that could not be sealed for now, each try.
+    pub seal_errors: Count,
 }
 
 /// [`Recording`] as it stood.
@@ -195,10 +219,18 @@ pub struct RecordingSnapshot {
     pub torn_lines: u64,
     pub append_errors: u64,
     pub sync_errors: u64,
+    pub bodies_dropped_disk_full: u64,
+    pub bodies_dropped_disk_error: u64,
+    pub over_budget: u64,
     pub socket_bytes_missed: u64,
     pub socket_readers_failed: u64,
+    pub left_to_recover: u64,
     pub recovered: u64,
     pub unreadable_logs: u64,
+    pub sealed_segments: u64,
+    pub sealed_bytes_in: u64,
+    pub sealed_bytes_out: u64,
+    pub seal_errors: u64,
 }
 
 impl Recording {
@@ -212,10 +244,18 @@ impl Recording {
             torn_lines: self.torn_lines.get(),
             append_errors: self.append_errors.get(),
             sync_errors: self.sync_errors.get(),
+            bodies_dropped_disk_full: self.bodies_dropped_disk_full.get(),
+            bodies_dropped_disk_error: self.bodies_dropped_disk_error.get(),
+            over_budget: self.over_budget.get(),
             socket_bytes_missed: self.socket_bytes_missed.get(),
             socket_readers_failed: self.socket_readers_failed.get(),
+            left_to_recover: self.left_to_recover.get(),
             recovered: self.recovered.get(),
             unreadable_logs: self.unreadable_logs.get(),
+            sealed_segments: self.sealed_segments.get(),
+            sealed_bytes_in: self.sealed_bytes_in.get(),
+            sealed_bytes_out: self.sealed_bytes_out.get(),
+            seal_errors: self.seal_errors.get(),
         }
     }
 }

@@ -30,6 +30,7 @@ use rusqlite::Connection;
 use crate::ids::{SegmentId, UnixMillis};
 use crate::index::filter::Filter;
 use crate::index::query::selection::Selection;
+use crate::index::rebuild;
 use crate::index::schema::{self, OpenError};
 use crate::store::layout::{Form, Layout};
 use crate::store::lease::Leases;
@@ -100,6 +101,11 @@ pub enum ExportError {
     /// There is no index yet.
     #[error("no index at {0}: run `api-log rebuild`, or start the recorder on this data dir once")]
     NoIndex(std::path::PathBuf),
+    /// The index does not hold older traces yet.
+    #[error(
+        "the index is being rebuilt and does not hold all traces yet; try again when that is done (GET /api/index)"
+    )]
+    Interim,
     /// The index cannot be opened.
     #[error("{0}")]
     Open(#[from] OpenError),
@@ -134,7 +140,8 @@ pub fn open_index(layout: &Layout) -> Result<Connection, ExportError> {
     if !path.exists() {
         return Err(ExportError::NoIndex(path));
     }
-    Ok(schema::open_reader(&path)?)
+    let index = schema::open_reader(&path)?;
+    if rebuild::is_interim(&index)? { Err(ExportError::Interim) } else { Ok(index) }
 }
 
 /// Writes an archive to `out`, reading index and files of the data dir as they are now. `work` counts bytes of lines.

@@ -269,6 +269,16 @@ fn without_an_index_it_says_what_to_do() {
 }
 
 #[test]
+fn an_index_that_is_being_rebuilt_makes_no_archive_that_lacks_older_traces() {
+    let fixture = Fixture::of(&[]);
+    fixture.append(A, &[1, 2]);
+    let (mut index, mut state) = new_index(&fixture.layout);
+    rebuild::make_interim(&mut index, &mut state, &fixture.layout).unwrap();
+    let outcome = open_index(&fixture.layout);
+    assert!(matches!(outcome, Err(ExportError::Interim)), "{outcome:?}");
+}
+
+#[test]
 fn the_default_name_is_a_moment_without_colons() {
     assert_eq!(default_name(UnixMillis(1_779_877_425_007)), "api-log-package-2026-05-27T10-23-45Z.zip");
 }

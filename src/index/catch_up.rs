@@ -63,8 +63,10 @@ pub struct Progress {
 /// Call it before the first insert (a budget of nothing will do): it finds out what is behind, and until that
 /// is read, newer rows of the same keys are refused.
 ///
-/// A segment that vanished loses its rows; so does one that is another file than the one that was indexed (it is
-/// shorter, or begins with another trace), which is then read anew. A segment that cannot be read is passed over; a bad line never blocks.
+/// Files are read under a shared lease: a segment that is being deleted is passed over, and one that vanished loses
+/// its rows only if nobody uses it. So does one that is another file than the one that was indexed (it is shorter, or
+/// begins with another trace), which is then read anew. A segment that cannot be read is passed over; a bad line never
+/// blocks.
 ///
 /// # Errors
 /// The database fails, or the data dir cannot be listed. What was committed before stays.
@@ -161,7 +163,9 @@ fn survey(
     }
     progress.total_bytes = lengths.values().map(|(Length::Plain(bytes) | Length::Sealed(bytes))| bytes).sum();
     let compares = !state.has_compared;
-    let found = |id: &SegmentId| found.binary_search_by_key(id, |segment| segment.id).is_ok();
+    // A listing may miss a segment whose file is just being replaced by its sealed one.
+    let is_listed = |id: &SegmentId| found.binary_search_by_key(id, |segment| segment.id).is_ok();
+    let found = |id: &SegmentId| is_listed(id) || layout.has_segment(*id).unwrap_or(true);
     let (mut rests, whole) = state.transact(connection, |_, memory| -> Result<_, IndexError> {
         let vanished = memory.segments.keys().filter(|id| !found(id)).map(|id| (*id, Rest::Vanished, 0));
         let mut rests: Vec<(SegmentId, Rest, u64)> = vanished.collect();
@@ -226,6 +230,19 @@ fn read_rest(
     budget: Budget,
     progress: &mut Progress,
 ) -> Result<(), SegmentError> {
+    if rest == Rest::Vanished {
+        // Who uses it all the same, a writer say, goes on in a file without a name; who deletes it removes its rows.
+        match state.leases.exclusive(segment) {
+            Ok(_lease) => progress.removed += remove_segment(connection, state, segment)?,
+            Err(_) => state.mark_caught_up(segment),
+        }
+        return Ok(());
+    }
+    let Ok(_lease) = state.leases.shared(segment) else {
+        // Who deletes it removes its rows; what follows in its key does not wait.
+        state.mark_caught_up(segment);
+        return Ok(());
+    };
     let mut start = match rest {
         Rest::From(start) => start,
         Rest::Replaced | Rest::Vanished => {
@@ -233,9 +250,6 @@ fn read_rest(
             0
         }
     };
-    if rest == Rest::Vanished {
-        return Ok(());
-    }
     state.mark_behind(segment);
     let mut opened = read::open_at(layout, segment, start);
     let is_short = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);

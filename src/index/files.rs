@@ -15,6 +15,8 @@ use crate::index::schema::{self, KEPT_ASIDE, with_suffix};
 const PARTS: [&str; 3] = ["-wal", "-shm", ""];
 /// What stands between the index's name and the moment when it was set aside.
 const ASIDE: &str = ".corrupt-";
+/// The same of one that was replaced, for an instant.
+const OLD: &str = ".old-";
 
 /// A file as it stands now: whether it is still the same, and whether it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +121,32 @@ pub fn prune_aside(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(deleted)
 }
 
+/// Removes what a rebuild that was interrupted left: the new database at `new`, and an old one on its way out. None
+/// may be under way.
+///
+/// # Errors
+/// The folder cannot be read, or a file not be removed.
+pub fn remove_leftovers(path: &Path, new: &Path) -> io::Result<()> {
+    remove(new)?;
+    remove(&staging(new))?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|it| it.to_str())) else {
+        return Ok(());
+    };
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_old = |it: &str| it.strip_prefix(name).is_some_and(|rest| rest.starts_with(OLD));
+        if entry.file_name().to_str().is_some_and(is_old) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Where what a rebuild needs only meanwhile stands.
+pub(super) fn staging(new: &Path) -> PathBuf {
+    with_suffix(new, "-staging")
+}
+
 /// Removes a database and its journal, where they are there.
 ///
 /// # Errors
@@ -147,7 +175,7 @@ pub fn install(new: &Path, path: &Path, now: UnixMillis) -> io::Result<()> {
         drop(connection);
     }
     if ["-wal", "-shm"].iter().any(|part| with_suffix(path, part).exists()) {
-        let old = with_suffix(path, &format!(".old-{}", now.0));
+        let old = with_suffix(path, &format!("{OLD}{}", now.0));
         for part in ["", "-wal", "-shm"] {
             match std::fs::rename(with_suffix(path, part), with_suffix(&old, part)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

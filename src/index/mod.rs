@@ -26,6 +26,8 @@ mod remove;
 mod state;
 
 #[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

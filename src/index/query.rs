@@ -11,6 +11,7 @@ use crate::index::filter::{Cursor, Filter};
 
 mod plan;
 pub mod selection;
+pub mod stored;
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -173,6 +174,9 @@ const SELECT: &str = "SELECT id, ts_start, duration_ms, client, method, path, qu
     first_event_ms, req_bytes, resp_bytes, session_method, tags, error_type \
     FROM rows LEFT JOIN sessions USING (session)";
 
+/// How many texts are remembered before all are forgotten; targets may be without number.
+const MAX_NAMES: usize = 50_000;
+
 /// The texts behind numbers, each looked up once per page.
 struct Names<'a> {
     connection: &'a Connection,
@@ -204,6 +208,9 @@ impl<'a> Names<'a> {
             Kind::Key => row.get(0).map(|hash| KeyHash(hash).to_string()),
             Kind::Word | Kind::Segment => row.get(0),
         })?;
+        if self.known.len() >= MAX_NAMES {
+            self.known.clear();
+        }
         self.known.insert((kind, number), text);
         Ok(self.known[&(kind, number)].clone())
     }

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::ids::{KeyHash, SegmentId, TraceId};
 use crate::index::awaiting::Awaiting;
+use crate::store::lease::Leases;
 
 /// How many words are remembered before all are forgotten; targets may be without number.
 const MAX_WORDS: usize = 50_000;
@@ -19,6 +20,8 @@ pub struct WriterState {
     behind: BTreeSet<SegmentId>,
     /// Every plain segment's first line was compared with what is indexed of it.
     pub(super) has_compared: bool,
+    /// Files are read under them.
+    pub(super) leases: Leases,
 }
 
 /// *Invariant:* says what the database says, the transaction under way included.
@@ -46,6 +49,11 @@ impl WriterState {
     /// Nothing remembered yet.
     pub fn new() -> WriterState {
         WriterState::default()
+    }
+
+    /// Nothing remembered yet; files are read under these leases.
+    pub fn with_leases(leases: Leases) -> WriterState {
+        WriterState { leases, ..WriterState::default() }
     }
 
     /// Segments that hold lines which the index knows to have missed: [`super::catch_up()`] reads them.
@@ -206,5 +214,27 @@ impl Memory {
             .execute((first.to_string(), checkpoint.segment))?;
         self.segments.insert(id, Checkpoint { first_trace: Some(first), ..checkpoint });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_segments_of_a_key_wait_for_earlier_ones_by_number() {
+        let segment = |text: &str| text.parse::<SegmentId>().unwrap();
+        let mut state = WriterState::new();
+        state.mark_behind(segment("2026-05-27/01010101.2.jsonl"));
+        for (text, waits) in [
+            ("2026-05-27/01010101.jsonl", false),
+            ("2026-05-27/01010101.1.jsonl", false),
+            ("2026-05-27/01010101.2.jsonl", true),
+            ("2026-05-27/01010101.10.jsonl", true),
+            ("2026-05-28/01010101.jsonl", true),
+            ("2026-05-27/02020202.10.jsonl", false),
+        ] {
+            assert_eq!(state.must_wait(segment(text)), waits, "{text}");
+        }
     }
 }

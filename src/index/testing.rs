@@ -1,10 +1,11 @@
 //! Small traces for the index's tests: lines that say what their row holds.
 
+use proptest::prelude::Strategy;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::exchange::End;
-use crate::ids::{KeyHash, TraceId, UnixMillis, short_sha256};
+use crate::ids::{KeyHash, SegmentId, TraceId, UnixMillis, short_sha256};
 use crate::index::{WriterState, schema};
 use crate::jsonl::line::BadLine;
 use crate::protocol::Protocol;
@@ -112,4 +113,34 @@ pub(crate) fn dump(index: &Connection) -> Vec<String> {
         }
     }
     lines
+}
+
+/// A step in a random life of a few keys: whose, when, how long, which conversation, how far in, what answer.
+pub(super) type Step = (u8, i64, i64, u8, usize, u8);
+
+pub(super) fn life() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec((1..3u8, 0..60i64, 0..40i64, 0..3u8, 0..9usize, 0..3u8), 1..60)
+}
+
+/// Lines by segment, in the order of their writing: not that of start or end.
+pub(super) fn lines_of(steps: &[Step]) -> Vec<(SegmentId, Value)> {
+    let line_of = |(n, &(key, ts_start, took_ms, conversation, length, answer)): (usize, &Step)| {
+        let turn = |at: usize| match at % 2 {
+            0 => format!("u{conversation}.{at}"),
+            _ => format!("a{}", (conversation as usize + at) % 3),
+        };
+        let turns: Vec<String> = (0..length).map(turn).collect();
+        let mut line = line(n as u64, key, ts_start, took_ms, &turns, &format!("a{answer}"));
+        let extra = match (answer, length) {
+            (0, 1) => json!({"response": format!("r{conversation}"), "conversation": "c"}),
+            (1, 1) => json!({"previous": format!("r{conversation}"), "status": 500}),
+            (2, 1) => json!({"conversation": "c", "previous": "r0"}),
+            _ => json!({}),
+        };
+        line.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        // Writing goes on past midnight, and the old day's file still gets a line now and then.
+        let day = if n * 3 > steps.len() * 2 && n % 5 != 0 { "2026-05-28" } else { "2026-05-27" };
+        (format!("{day}/{}.jsonl", format!("{key:02x}").repeat(4)).parse().unwrap(), line)
+    };
+    steps.iter().enumerate().map(line_of).collect()
 }

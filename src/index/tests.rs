@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::testing::{dump, id, line, new_index, read_row};
+use super::testing::{dump, id, life, line, lines_of, new_index, read_row};
 use super::*;
 use crate::ids::{Place, SegmentId};
 use crate::jsonl::file::JsonlFile;
@@ -303,22 +303,6 @@ fn newer_rows_of_a_key_wait_until_its_older_lines_are_read() {
 }
 
 #[test]
-fn later_segments_of_a_busy_day_wait_for_earlier_ones_by_number() {
-    let dir = tempfile::tempdir().unwrap();
-    let layout = Layout::new(dir.path());
-    let (mut index, mut state) = new_index(&layout);
-    let numbered = |number| segment(&format!("2026-05-27/01010101.{number}.jsonl"));
-    write(&layout, numbered(2), &[line(1, 1, 100, 1, &turns("u1"), "a1")]);
-    catch_up(&mut index, &mut state, &layout, read_row, Budget { bytes: 0 }).unwrap();
-    let earlier = write(&layout, numbered(1), &[line(2, 1, 50, 1, &turns("u0"), "a0")]);
-    let later = write(&layout, numbered(10), &[line(3, 1, 200, 1, &turns("u1 a1 u2"), "a2")]);
-    assert_eq!(insert_batch(&mut index, &mut state, &later).unwrap().refused, 1);
-    assert_eq!(insert_batch(&mut index, &mut state, &earlier).unwrap().inserted, 1);
-    assert_eq!(whole(&mut index, &mut state, &layout).inserted, 2);
-    assert_eq!(parent_and_root(&index, 3).0, Some(id(1).to_string()));
-}
-
-#[test]
 fn removing_a_segment_leaves_the_sums_of_what_remains() {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::new(dir.path());
@@ -397,36 +381,6 @@ fn the_view_has_the_documented_columns() {
     let row = query::get(&index, id(1)).unwrap().unwrap();
     assert_eq!(row.place(), Some(rows[0].1));
     insta::assert_snapshot!(serde_json::to_string_pretty(&row).unwrap());
-}
-
-/// A step in a random life of a few keys: whose, when, how long, which conversation, how far in, what answer.
-pub(super) type Step = (u8, i64, i64, u8, usize, u8);
-
-pub(super) fn life() -> impl Strategy<Value = Vec<Step>> {
-    proptest::collection::vec((1..3u8, 0..60i64, 0..40i64, 0..3u8, 0..9usize, 0..3u8), 1..60)
-}
-
-/// Lines by segment, in the order of their writing: not that of start or end.
-pub(super) fn lines_of(steps: &[Step]) -> Vec<(SegmentId, Value)> {
-    let line_of = |(n, &(key, ts_start, took_ms, conversation, length, answer)): (usize, &Step)| {
-        let turn = |at: usize| match at % 2 {
-            0 => format!("u{conversation}.{at}"),
-            _ => format!("a{}", (conversation as usize + at) % 3),
-        };
-        let turns: Vec<String> = (0..length).map(turn).collect();
-        let mut line = line(n as u64, key, ts_start, took_ms, &turns, &format!("a{answer}"));
-        let extra = match (answer, length) {
-            (0, 1) => json!({"response": format!("r{conversation}"), "conversation": "c"}),
-            (1, 1) => json!({"previous": format!("r{conversation}"), "status": 500}),
-            (2, 1) => json!({"conversation": "c", "previous": "r0"}),
-            _ => json!({}),
-        };
-        line.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        // Writing goes on past midnight, and the old day's file still gets a line now and then.
-        let day = if n * 3 > steps.len() * 2 && n % 5 != 0 { "2026-05-28" } else { "2026-05-27" };
-        (segment(&format!("{day}/{}.jsonl", format!("{key:02x}").repeat(4))), line)
-    };
-    steps.iter().enumerate().map(line_of).collect()
 }
 
 proptest! {

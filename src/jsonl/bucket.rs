@@ -7,6 +7,7 @@ use crate::jsonl::file::{AppendError, JsonlFile};
 use crate::store::layout::{Form, Layout};
 use crate::store::lease::{Leases, SharedLease};
 use crate::store::open_segments::SoleWriter;
+use crate::store::pressure::DiskTrouble;
 
 /// Whether lines must be on the disk before they count as appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,7 +260,7 @@ pub struct Closed {
 }
 
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    DiskTrouble::of(error) == Some(DiskTrouble::Full)
 }
 
 #[cfg(test)]

@@ -119,11 +119,7 @@ impl JsonlFile<File> {
             other => other?,
         };
         let found = file.metadata()?.len();
-        let length = whole_lines_end(&mut file, found)?;
-        if length < found {
-            keep_aside(&mut file, length, &torn_line_beside(&path))?;
-            file.set_len(length)?;
-        }
+        let length = mend(&mut file, &path)?;
         let unsynced_folder = (found == 0).then_some(folder);
         Ok(JsonlFile { file, segment, length, is_poisoned: false, cut_bytes: found - length, unsynced_folder })
     }
@@ -169,7 +165,11 @@ impl<F: Appendable> JsonlFile<F> {
     pub fn sync(&mut self) -> io::Result<()> {
         // After a failed fsync the kernel forgets which pages were dirty: a second one would lie.
         let outcome = self.file.sync().and_then(|()| match &self.unsynced_folder {
-            Some(folder) => File::open(folder)?.sync_all(),
+            // The folder may be as new as the file: its own entry stands in the one above.
+            Some(folder) => [Some(folder.as_path()), folder.parent()]
+                .into_iter()
+                .flatten()
+                .try_for_each(|folder| File::open(folder)?.sync_all()),
             None => Ok(()),
         });
         match outcome {
@@ -226,6 +226,17 @@ fn append_all(file: &mut impl Appendable, mut slices: &mut [IoSlice<'_>]) -> io:
         }
     }
     Ok(())
+}
+
+/// Moves a torn last line of the file at `path` aside; the length of what stays.
+pub(super) fn mend(file: &mut File, path: &Path) -> io::Result<u64> {
+    let found = file.metadata()?.len();
+    let length = whole_lines_end(file, found)?;
+    if length < found {
+        keep_aside(file, length, &torn_line_beside(path))?;
+        file.set_len(length)?;
+    }
+    Ok(length)
 }
 
 /// The offset behind the last newline, looked for from the end.

@@ -6,3 +6,4 @@ pub mod forward;
 pub mod line;
 pub mod read;
 pub mod scan;
+pub mod sealed;

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
-use flate2::read::MultiGzDecoder;
-
-use crate::ids::{Place, SegmentId, TraceId};
+use crate::ids::{BucketId, Place, SegmentId, TraceId};
+use crate::jsonl::sealed::{self, Codec};
 use crate::store::layout::{Form, Layout};
 
 /// A line that could not be had.
@@ -41,10 +40,11 @@ pub enum ReadError {
 pub type SegmentReader = Box<dyn Read + Send>;
 
 /// A segment's uncompressed bytes from `offset` on, and the form that they are read from.
-/// In a compressed form everything before is inflated and thrown away.
+/// Of a sealed form only the blocks from there on are undone; of a compressed one without a table everything before too.
 ///
 /// # Errors
-/// [`io::ErrorKind::NotFound`] if no form of it exists; any other that the disk or the form gives.
+/// [`io::ErrorKind::NotFound`] if no form of it exists; [`io::ErrorKind::UnexpectedEof`] if a sealed form has fewer
+/// bytes; [`io::ErrorKind::InvalidData`], naming file and block, if it is damaged; any other that the disk gives.
 pub fn open_at(layout: &Layout, segment: SegmentId, offset: u64) -> io::Result<(SegmentReader, Form)> {
     let mut outcome = Err(io::Error::from(io::ErrorKind::NotFound));
     // Once more at the end: sealing puts the new form in place before it takes the plain one away, so a
@@ -60,19 +60,35 @@ pub fn open_at(layout: &Layout, segment: SegmentId, offset: u64) -> io::Result<(
         }
     }
     let (mut file, form) = outcome?;
-    let mut reader: SegmentReader = match form {
+    let path = layout.segment(segment, form);
+    let reader: SegmentReader = match form {
         Form::Plain => {
             file.seek(SeekFrom::Start(offset))?;
-            return Ok((Box::new(file), form));
+            Box::new(file)
         }
-        Form::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
-        Form::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(128 * 1024, file))),
+        Form::Zstd => sealed::open_at(&path, file, Codec::Zstd, offset)?,
+        Form::Gzip => sealed::open_at(&path, file, Codec::Gzip, offset)?,
     };
-    let skipped = io::copy(&mut reader.by_ref().take(offset), &mut io::sink())?;
-    if skipped < offset {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
     Ok((reader, form))
+}
+
+/// How many bytes of lines a bucket's segments hold, uncompressed. Sealed ones are inflated to be counted.
+///
+/// # Errors
+/// A segment cannot be read. One that vanishes meanwhile counts nothing.
+pub fn bucket_bytes(layout: &Layout, bucket: BucketId) -> io::Result<u64> {
+    let mut total = 0;
+    for segment in layout.segments_of(bucket)? {
+        total += match open_at(layout, segment.id, 0) {
+            Ok((mut lines, form)) => match form {
+                Form::Plain => std::fs::metadata(layout.segment(segment.id, form))?.len(),
+                Form::Zstd | Form::Gzip => io::copy(&mut lines, &mut io::sink())?,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(total)
 }
 
 /// The line of a trace, without its newline.

@@ -12,6 +12,8 @@ use super::Attachment;
 pub struct Written {
     /// How many files there are now: numbered from 0 to one less.
     pub count: u32,
+    /// Their bytes.
+    pub bytes: u64,
     /// What could not be written. It used up no number.
     pub failures: Vec<WriteError>,
 }
@@ -47,6 +49,7 @@ pub fn write(dir: &Path, attachments: &[Attachment]) -> Written {
         match write_file(dir, &name, &attachment.bytes) {
             Ok(()) => {
                 written.count += 1;
+                written.bytes += attachment.bytes.len() as u64;
                 names.push(name);
             }
             Err(error) => written.failures.push(failed(&dir.join(name), error)),
@@ -117,7 +120,7 @@ mod tests {
         let attachments = [attachment("image/png", b"one".to_vec()), attachment("x/y", b"two".to_vec())];
         for _ in 0..2 {
             let written = write(&dir, &attachments);
-            assert_eq!((written.count, written.failures.len()), (2, 0));
+            assert_eq!((written.count, written.bytes, written.failures.len()), (2, 6, 0));
             assert_eq!(names(&dir), ["0.png", "1.bin"]);
             assert_eq!(count(&dir), 2);
         }

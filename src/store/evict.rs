@@ -72,7 +72,8 @@ pub fn segment(layout: &Layout, segment: SegmentId, asked: Asked) -> io::Result<
         }
     }
     let forms = Form::ALL.map(|form| layout.segment(segment, form));
-    for file in forms.iter().chain([&layout.torn_line(segment)]) {
+    let half_sealed = [Form::Zstd, Form::Gzip].map(|form| layout.sealing(segment, form));
+    for file in forms.iter().chain([&layout.torn_line(segment)]).chain(&half_sealed) {
         let bytes = fs::metadata(file).map_or(0, |it| it.len());
         absent_is_fine(fs::remove_file(file))?;
         evicted.bytes += bytes;
@@ -232,7 +233,7 @@ mod tests {
         bucket(dir.path());
         let layout = Layout::new(dir.path());
         let first = id("2026-05-27/a1b2c3d4.jsonl");
-        for suffix in [".zst", ".gz", ".torn"] {
+        for suffix in [".zst", ".gz", ".torn", ".zst.new", ".gz.new"] {
             fs::write(format!("{}{suffix}", layout.segment(first, Form::Plain).display()), "x").unwrap();
         }
         begin(&layout, first).unwrap();

@@ -20,7 +20,7 @@ pub struct Inventory {
     /// The attachments of each bucket that has a folder for them.
     pub media: BTreeMap<BucketId, MediaFolder>,
     /// Folders of days and buckets with nothing in them.
-    pub empty: Vec<PathBuf>,
+    pub empty: Vec<(Date, PathBuf)>,
     /// What could not be looked at, and why.
     pub unreadable: Vec<(PathBuf, String)>,
 }
@@ -115,7 +115,7 @@ impl Inventory {
         let day = layout.day(date);
         let Some(entries) = self.entries(&day) else { return };
         if entries.is_empty() {
-            self.empty.push(day);
+            self.empty.push((date, day));
             return;
         }
         for entry in entries {
@@ -135,7 +135,7 @@ impl Inventory {
     fn look_at_bucket(&mut self, layout: &Layout, bucket: BucketId, earlier: Option<&Inventory>) {
         let path = layout.bucket(bucket);
         match self.entries(&path) {
-            Some(entries) if entries.is_empty() => return self.empty.push(path),
+            Some(entries) if entries.is_empty() => return self.empty.push((bucket.date, path)),
             Some(_) => {}
             None => return,
         }
@@ -268,7 +268,7 @@ mod tests {
         let totals = found.totals();
         assert_eq!((totals.all, totals.media), (326, 300));
         assert_eq!(totals.by_key[&ShortKey([0xa1, 0xb2, 0xc3, 0xd4])], 325);
-        let mut empty = found.empty.clone();
+        let mut empty: Vec<_> = found.empty.into_iter().map(|(_, path)| path).collect();
         empty.sort();
         assert_eq!(empty, [dir.path().join("2026-05-20"), dir.path().join("2026-05-28/ffffffff")]);
         assert_eq!(found.unreadable, []);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ids::{BucketId, Date, SegmentId, ShortKey, TraceId};
 
@@ -117,6 +118,25 @@ impl Layout {
         self.root.join(format!("{segment}{}", form.suffix()))
     }
 
+    /// Where a segment's sealed file is written until it is whole and checked.
+    pub fn sealing(&self, segment: SegmentId, form: Form) -> PathBuf {
+        self.root.join(format!("{segment}{}.new", form.suffix()))
+    }
+
+    /// Whether a segment is on disk in any form. Unlike a listing it never misses one that is being sealed.
+    ///
+    /// # Errors
+    /// The disk does not say.
+    pub fn has_segment(&self, segment: SegmentId) -> io::Result<bool> {
+        // Twice, as a sealed form comes before the plain one goes.
+        for form in Form::ALL.into_iter().chain(Form::ALL) {
+            if self.segment(segment, form).try_exists()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Where the torn last line of a segment, cut when it was opened, is kept.
     pub fn torn_line(&self, segment: SegmentId) -> PathBuf {
         torn_line_beside(&self.segment(segment, Form::Plain))
@@ -140,6 +160,11 @@ impl Layout {
         }
         let (segment, form) = parse_segment_text(&format!("{date}/{name}"))?;
         Some((segment, NamedFile::Form(form)))
+    }
+
+    /// Whether a segment is on disk in any form.
+    pub fn has(&self, segment: SegmentId) -> bool {
+        Form::ALL.into_iter().any(|form| self.segment(segment, form).exists())
     }
 
     /// Whether a bucket has a segment on disk beside this one.
@@ -184,7 +209,7 @@ impl Layout {
         let mut found: Vec<FoundSegment> = Vec::new();
         for date in self.days()? {
             let mut of_day: BTreeSet<(SegmentId, Form)> = BTreeSet::new();
-            for name in names_in(&self.day(date))? {
+            for name in names_of_day(&self.day(date))? {
                 of_day.extend(parse_segment_text(&format!("{date}/{name}")));
             }
             for (id, form) in of_day {
@@ -204,7 +229,7 @@ impl Layout {
     pub fn segments_of(&self, bucket: BucketId) -> io::Result<Vec<FoundSegment>> {
         let date = bucket.date;
         let mut found: BTreeMap<SegmentId, BTreeSet<Form>> = BTreeMap::new();
-        for name in names_in(&self.day(date))? {
+        for name in names_of_day(&self.day(date))? {
             if let Some((id, form)) = parse_segment_text(&format!("{date}/{name}")).filter(|it| it.0.bucket == bucket) {
                 found.entry(id).or_default().insert(form);
             }
@@ -277,6 +302,23 @@ fn parse_segment_text(relative: &str) -> Option<(SegmentId, Form)> {
     })
 }
 
+/// The names in a day's folder, with none missed that was there all the while under one name or another.
+///
+/// A listing that meets a rename may show neither name. A sealed form comes before the plain one goes: a second listing,
+/// begun after a first one that saw neither, shows it. What only the first saw may be gone.
+fn names_of_day(folder: &Path) -> io::Result<BTreeSet<String>> {
+    /// Coarser than any clock that file systems stamp with.
+    const SETTLED: Duration = Duration::from_secs(2);
+    let changed = || std::fs::metadata(folder).and_then(|it| it.modified()).ok();
+    let before = changed();
+    let mut names: BTreeSet<String> = names_in(folder)?.into_iter().collect();
+    let is_settled = before.is_some_and(|it| it.elapsed().is_ok_and(|age| age > SETTLED)) && changed() == before;
+    if !is_settled {
+        names.extend(names_in(folder)?);
+    }
+    Ok(names)
+}
+
 /// The names in a folder that are UTF-8; none if the folder does not exist.
 fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match std::fs::read_dir(folder) {
@@ -313,6 +355,7 @@ mod tests {
             assert_eq!(named(layout.segment(id, Form::Zstd)), Some((id, NamedFile::Form(Form::Zstd))));
             assert_eq!(named(layout.torn_line(id)), Some((id, NamedFile::Torn)));
             assert_eq!(named(layout.deletion_mark(id)), Some((id, NamedFile::Deleting)));
+            assert_eq!(layout.parse_segment(&layout.sealing(id, Form::Zstd)), None);
         }
         assert_eq!(layout.parse_segment(Path::new("/data/index.sqlite")), None);
         assert_eq!(layout.parse_segment(Path::new("/other/2026-05-27/a1b2c3d4.jsonl")), None);

@@ -65,6 +65,11 @@ impl Leases {
         Ok(ExclusiveLease { leases: self.clone(), segment })
     }
 
+    /// Whether anybody uses or deletes a segment at this moment.
+    pub fn is_used(&self, segment: SegmentId) -> bool {
+        self.held.lock().contains_key(&segment)
+    }
+
     /// How many segments are in use or being deleted.
     pub fn len(&self) -> usize {
         self.held.lock().len()

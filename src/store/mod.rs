@@ -9,7 +9,9 @@ pub mod lease;
 pub mod lock;
 pub mod open_segments;
 pub mod overrides;
+pub mod pressure;
 pub mod retention;
+pub mod retention_change;
 pub mod token;
 
 #[cfg(test)]

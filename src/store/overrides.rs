@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::store::retention_change::{BadChange, RetentionChange};
+
 /// The overrides could not be read or written. The file is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum OverridesError {
@@ -93,6 +95,31 @@ impl Overrides {
         }
         media["save_attachments"] = saves.into();
     }
+
+    /// What is overridden of `retention`; `None` if nothing is.
+    ///
+    /// # Errors
+    /// A member that we know is out of form, or the whole is.
+    pub fn retention(&self) -> Result<Option<RetentionChange>, BadChange> {
+        match self.0.get("retention") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(members)) => RetentionChange::of_known(members).map(Some),
+            Some(_) => Err(BadChange::Form("retention is no object".to_owned())),
+        }
+    }
+
+    /// Overrides what the change names of `retention`. What stands there and is out of form is dropped.
+    pub fn set_retention(&mut self, change: &RetentionChange) {
+        let block = self.0.entry("retention").or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(members) = block {
+            RetentionChange::drop_malformed(members);
+            change.write_to(members);
+        } else {
+            let mut members = Map::new();
+            change.write_to(&mut members);
+            *block = Value::Object(members);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +152,20 @@ mod tests {
             assert!(error.contains(place), "{text}: {error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn retention_is_merged_and_a_malformed_member_is_told_until_it_is_set() {
+        let overrides = |text: &str| Overrides(serde_json::from_str(text).unwrap());
+        assert_eq!(overrides("{}").retention().unwrap(), None);
+        assert!(overrides(r#"{"retention":[]}"#).retention().is_err());
+        let mut found = overrides(r#"{"retention":{"max_bytes":"5","max_age_days":3,"later":1}}"#);
+        assert!(found.retention().is_err());
+        found.set_retention(&RetentionChange { warn_at_percent: Some(70), ..RetentionChange::default() });
+        let expected = serde_json::json!({"retention":{"max_age_days":3,"later":1,"warn_at_percent":70}});
+        assert_eq!(Value::Object(found.0.clone()), expected);
+        let change = found.retention().unwrap().unwrap();
+        assert_eq!((change.max_bytes, change.max_age_days, change.warn_at_percent), (None, Some(3), Some(70)));
     }
 
     #[test]

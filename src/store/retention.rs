@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::config::Retention;
 use crate::ids::{BucketId, Date, SegmentId, TraceId, UnixMillis};
 use crate::store::inventory::{Inventory, Totals};
 
@@ -71,6 +72,13 @@ impl Settings {
     pub fn usage_percent(&self, stored: u64) -> u64 {
         let percent = (100 * u128::from(stored)).checked_div(self.max_bytes.into()).unwrap_or(0);
         u64::try_from(percent).unwrap_or(u64::MAX)
+    }
+}
+
+impl From<&Retention> for Settings {
+    fn from(configured: &Retention) -> Settings {
+        let Retention { max_bytes, max_age, warn_at_percent, per_key_max_bytes, media_max_bytes } = *configured;
+        Settings { max_bytes, max_age, warn_at_percent, per_key_max_bytes, media_max_bytes }
     }
 }
 

@@ -50,7 +50,11 @@ pub fn read_or_create(path: &Path) -> Result<Token, TokenError> {
     let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     match File::options().write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {
-            file.write_all(format!("{secret}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+            if let Err(error) = file.write_all(format!("{secret}\n").as_bytes()).and_then(|()| file.sync_all()) {
+                // An empty one would keep the next start from making it.
+                let _ = fs::remove_file(path);
+                return Err(failed(error));
+            }
             Ok(Token { secret, is_new: true, is_exposed: false })
         }
         // Somebody else was faster.

@@ -11,6 +11,7 @@ use super::body::{Body, Form};
 use super::derive::{Derived, Facts, Payload, body_json, derive};
 use super::row::Row;
 use super::view::{Answer, EventView, TraceView};
+use super::without_bodies::BodiesDropped;
 use super::write;
 use crate::client;
 use crate::exchange::{End, Exchange};
@@ -42,6 +43,8 @@ pub struct Finished {
     pub attachments: Vec<Attachment>,
     /// How many of the two bodies could not be read as what they claim to be (`parse_error`).
     pub parse_errors: u32,
+    /// Why the bodies are not on the line, if they were left out.
+    pub bodies_dropped: Option<BodiesDropped>,
 }
 
 /// The line and row of an exchange.
@@ -121,22 +124,21 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
     if row.end != exchange.end {
         line.replace_range(end_name, row.end.name());
     }
-    Finished { line: line.into_bytes(), row: Arc::new(row), attachments, parse_errors }
+    Finished { line: line.into_bytes(), row: Arc::new(row), attachments, parse_errors, bodies_dropped: None }
 }
 
 /// The line and row of an exchange of which a parser died: bodies as they came, nothing of them read.
 pub fn finalize_raw(exchange: &Exchange) -> Finished {
-    raw(exchange, |_| ())
+    raw(exchange, exchange.peer.to_string(), |_| ())
 }
 
-/// As [`finalize_raw`], with more members behind the others.
-pub(super) fn raw(exchange: &Exchange, more: impl FnOnce(&mut String)) -> Finished {
+/// As [`finalize_raw`], with this client, and more members behind the others.
+pub(super) fn raw(exchange: &Exchange, client: String, more: impl FnOnce(&mut String)) -> Finished {
     // Anything that reads what came from outside may be what died; each part falls back on its own.
     let key = catch_unwind(AssertUnwindSafe(|| client::key_hash(&exchange.request_headers, &exchange.target)))
         .unwrap_or(KeyHash::NONE);
     let protocol = catch_unwind(AssertUnwindSafe(|| Protocol::of(&exchange.method, &exchange.target)))
         .unwrap_or(Protocol::Unknown);
-    let client = exchange.peer.to_string();
     let mut line = String::with_capacity(2048 + (exchange.request.bytes.len() + exchange.response.bytes.len()) / 3 * 4);
     head(&mut line, exchange, &client, key, protocol);
     let mut parse_errors = 0;
@@ -174,7 +176,13 @@ pub(super) fn raw(exchange: &Exchange, more: impl FnOnce(&mut String)) -> Finish
         derive(facts(exchange, client, key), protocol, &view).row
     }))
     .unwrap_or_else(|_| bare_row(exchange, key, protocol));
-    Finished { line: line.into_bytes(), row: Arc::new(row), attachments: Vec::new(), parse_errors }
+    Finished {
+        line: line.into_bytes(),
+        row: Arc::new(row),
+        attachments: Vec::new(),
+        parse_errors,
+        bodies_dropped: None,
+    }
 }
 
 /// Members up to the request; where the name of the end stands.

@@ -11,8 +11,10 @@ pub(crate) mod derive;
 mod finalize;
 mod row;
 mod socket;
+mod without_bodies;
 mod write;
 
 pub use finalize::{FinalizeSettings, Finished, finalize, finalize_raw};
 pub use row::{Row, Usage};
 pub use socket::{finalize_piece, finalize_piece_raw};
+pub use without_bodies::{BodiesDropped, finalize_piece_without_bodies, finalize_without_bodies};

@@ -85,7 +85,7 @@ pub fn finalize_piece(trace: &SocketTrace, settings: &FinalizeSettings) -> Finis
     if row.end != exchange.end {
         line.replace_range(end_name, row.end.name());
     }
-    Finished { line: line.into_bytes(), row: row.into(), attachments, parse_errors }
+    Finished { line: line.into_bytes(), row: row.into(), attachments, parse_errors, bodies_dropped: None }
 }
 
 /// The line and row of a piece that nobody could read, or on which a parser died: what there is of it, unread.
@@ -118,7 +118,8 @@ pub fn finalize_piece_raw(trace: &SocketTrace) -> Finished {
         // What stands there are messages, not the frames that passed: their digest would be of something else.
         (exchange.request.is_cut, exchange.response.is_cut) = (true, true);
     }
-    finalize::raw(&exchange, |line| membership(line, trace))
+    let client = exchange.peer.to_string();
+    finalize::raw(&exchange, client, |line| membership(line, trace))
 }
 
 /// Appends a message as a line of text.
@@ -201,7 +202,7 @@ fn close(out: &mut String, code: Option<u16>, reason: &str) {
 }
 
 /// Appends `ws`: which piece of which socket it is, and what its events do not say.
-fn membership(out: &mut String, trace: &SocketTrace) {
+pub(super) fn membership(out: &mut String, trace: &SocketTrace) {
     write::member(out, "ws");
     // An id needs no escaping.
     out.push_str(&format!("{{\"socket\":\"{}\"", trace.handshake.id));

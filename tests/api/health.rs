@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::stack::Recorder;
+use crate::stack::{Recorder, until};
 
 #[test]
 fn health_has_every_member_of_its_type() {
@@ -71,11 +71,16 @@ fn health_counts_what_was_recorded() {
         recorder.send("/v1/chat/completions", &[("x-answer-status", status), ("x-answer", usage)], ask);
     }
     recorder.await_rows("", 4);
-    let health = recorder.get("/healthz");
+    // Rows show an instant before they are counted, and may have been read back before the batch that offers them.
+    let mut health = Value::Null;
+    until("the index to have counted", || {
+        health = recorder.get("/healthz");
+        let counters = &health["counters"];
+        counters["indexed"] == 4 && counters["timings"]["sqlite_ms"]["count"].as_u64() >= Some(1)
+    });
     let counters = &health["counters"];
     let count = |name: &str| counters[name].as_u64().unwrap();
     assert_eq!(count("appended"), 4);
-    assert_eq!(count("indexed"), 4);
     assert_eq!([count("appended_2xx"), count("appended_4xx"), count("appended_5xx")], [1, 1, 1]);
     let file_bytes: u64 = recorder.rows("").iter().map(|row| row["jsonl_bytes"].as_u64().unwrap() + 1).sum();
     assert_eq!(count("total_bytes"), file_bytes);
@@ -86,5 +91,17 @@ fn health_counts_what_was_recorded() {
         assert_eq!(counters["timings"][name]["count"], 4, "{name}");
     }
     assert!(counters["timings"]["sqlite_ms"]["count"].as_u64().unwrap() >= 1);
-    assert_eq!(health["degraded"], Value::Array(Vec::new()));
+    // How full the disk of this machine is, no test can know.
+    let degraded = health["degraded"].as_array().unwrap().iter().filter(|it| it["condition"] != "disk_filling");
+    assert_eq!(degraded.collect::<Vec<_>>(), Vec::<&Value>::new());
+}
+
+#[test]
+fn a_recorder_that_serves_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::start(dir.path());
+    let reply = crate::stack::call(recorder.api, "GET", "/readyz", &[], b"");
+    assert_eq!((reply.status, reply.json()), (200, serde_json::json!({"ready": true, "reasons": []})));
+    assert_eq!(recorder.get("/healthz")["ready"], true);
+    assert_eq!(recorder.get("/healthz")["reload"], Value::Null);
 }

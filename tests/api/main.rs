@@ -10,4 +10,7 @@ mod detail;
 mod health;
 mod lists;
 mod media;
+mod metrics;
+mod rebuild;
+mod retention;
 mod sessions;

@@ -25,6 +25,11 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Starts one over `data_dir`, before a gateway of its own.
     pub(crate) fn start(data_dir: &Path) -> Recorder {
+        Recorder::with(data_dir, &[])
+    }
+
+    /// The same with further variables.
+    pub(crate) fn with(data_dir: &Path, variables: &[(&str, &str)]) -> Recorder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_api-log"));
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("APILOG_")) {
             command.env_remove(name);
@@ -37,6 +42,7 @@ impl Recorder {
             .env("APILOG_STORAGE_DATA_DIR", data_dir)
             // Goes with the test, however that ends.
             .env("APILOG_CAPTURE_ARENA_DIR", data_dir.join("arenas"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

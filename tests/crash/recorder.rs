@@ -78,7 +78,7 @@ impl Recorder {
             let health = self.health();
             let (ledger, recording) = (&health["ledger"], &health["recording"]);
             assert_eq!(ledger["balanced"], true, "{ledger}");
-            if health["queues"]["recovery"] == "done" && ledger["in_flight"] == 0 {
+            if health["captures"]["recovery"] == "done" && ledger["in_flight"] == 0 {
                 assert_eq!(recording["unreadable_logs"], 0, "{}", self.log.lock().unwrap());
                 assert_eq!(ledger["recorded"], ledger["accepted"], "{ledger}");
                 return recording["recovered"].as_u64().unwrap();

@@ -81,11 +81,22 @@ impl Recorder {
 
     /// Starts one on a data dir. Later settings stand above earlier ones.
     pub(crate) fn on(data_dir: DataDir, settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Recorder {
+        Recorder::called(data_dir, settings, variables, &[])
+    }
+
+    /// The same with arguments.
+    pub(crate) fn called(
+        data_dir: DataDir,
+        settings: &[(&str, &str)],
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Recorder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_api-log"));
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("APILOG_")) {
             command.env_remove(name);
         }
         command
+            .args(arguments)
             .env("APILOG_PROXY_LISTEN", "127.0.0.1:0")
             .env("APILOG_API_LISTEN", "127.0.0.1:0")
             .env("APILOG_STORAGE_DATA_DIR", data_dir.path())
@@ -123,6 +134,11 @@ impl Recorder {
             panic!("the recorder does not start:\n{}", log.lock().unwrap());
         };
         Recorder { child, proxy, api, data_dir, log }
+    }
+
+    /// Where it records.
+    pub(crate) fn data_dir(&self) -> &DataDir {
+        &self.data_dir
     }
 
     /// A client's connection.

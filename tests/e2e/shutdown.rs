@@ -122,14 +122,31 @@ fn a_tunnel_that_outlasts_the_grace_is_cut_and_recorded() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_second_signal_cuts_what_is_under_way_and_it_is_still_recorded() {
     let (mut recorder, mut client, _upstream) = streaming(&[("SHUTDOWN_GRACE", "1h")]);
     recorder.signal(libc::SIGTERM);
     is_closed(&recorder);
-    recorder.signal(libc::SIGTERM);
-    let status = recorder.wait();
-    assert!(status.code().is_some_and(|code| code != 0), "{status}");
+    until("it tells what is left", || recorder.log().contains("ending: this is left").then_some(()));
+    recorder.signal(libc::SIGINT);
+    assert_eq!(recorder.wait().code(), Some(0), "nothing was lost");
     client.rest();
+    let lines = recorder.recorded();
+    assert_eq!((lines.len(), &lines[0]["end"]), (1, &"shutdown".into()));
+}
+
+#[test]
+fn a_recorder_that_drains_is_not_ready_and_says_why() {
+    let (mut recorder, mut client, mut upstream) = streaming(&[]);
+    assert_eq!(recorder.api("/readyz").0, 200);
+    recorder.signal(libc::SIGTERM);
+    is_closed(&recorder);
+    let (status, answer) = recorder.api("/readyz");
+    assert_eq!((status, &answer["ready"]), (503, &false.into()));
+    assert_eq!(answer["reasons"][0]["reason"], "draining", "{answer}");
+    assert_eq!(recorder.api("/healthz").0, 200);
+    upstream.send("0\r\n\r\n");
+    client.until("0\r\n\r\n");
+    assert_eq!(recorder.wait().code(), Some(0));
 }
 
 #[test]

@@ -184,7 +184,7 @@ async fn children_of_a_crashed_owner_are_killed_and_counted() {
 async fn a_watched_child_that_hangs_is_killed_and_the_owner_hears_why() {
     let mut stage = Stage::new().await;
     let patience = Duration::from_secs(30);
-    let args = WatchdogArgs { registry: stage.registry.clone(), period: Duration::from_secs(1), patience };
+    let args = WatchdogArgs { patience, ..super::watchdog::watchdog(&stage.registry).0 };
     let (watchdog, _) = Watchdog::spawn(None, Watchdog, args).await.unwrap();
     let health = stage.owner.ask(|reply| OwnerMsg::StartWatched(1, reply)).await.unwrap();
     stage.start(2).await.unwrap();

@@ -282,7 +282,7 @@ async fn a_kill_hurries_a_drain_under_way() {
 }
 
 #[test]
-fn the_registry_shows_children_nurseries_and_budgets_as_json() {
+fn the_registry_shows_children_nurseries_and_bounds_as_json() {
     let registry = Registry::new();
     registry.show("memory", &Budget::new(1, 1));
     registry.show("memory", &Budget::new(10, 2));
@@ -294,13 +294,26 @@ fn the_registry_shows_children_nurseries_and_budgets_as_json() {
         json[of].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names("children"), ["it", "another"]);
-    assert_eq!((names("nurseries"), names("budgets")), (vec!["many".to_owned()], vec!["memory".to_owned()]));
-    assert_eq!((&json["budgets"][0]["max_bytes"], &json["children"][0]["queue_depth"]), (&10.into(), &1.into()));
+    assert_eq!(names("nurseries"), ["many"]);
+    assert_eq!(json["children"][0]["queue_depth"], 1);
+    let bounds = serde_json::to_value(registry.bounds()).unwrap();
+    assert_eq!((&bounds[0]["name"], &bounds[1]["name"]), (&"memory".into(), &"nursery_many".into()));
+    assert_eq!((&bounds[0]["bytes"]["limit"], &bounds[0]["count"]["limit"]), (&10.into(), &2.into()));
     assert_eq!(json["children"][0]["state"], "starting");
     assert_eq!(json["children"][0]["since"].as_str().map(str::len), Some("2026-05-27T10:23:45.810Z".len()));
     drop(waiting);
     let it = registry.child("it").report();
     assert_eq!((it.queue_depth, it.queue_high_water, it.progress), (0, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_topmost_supervisor_answers_until_it_has_ended() {
+    let (tell, _told) = Told::channel();
+    let (registry, slot) = (Registry::new(), Slot::new());
+    let root = Root::start(plan(&registry, 3, vec![worker("it", &slot, &tell)])).await.unwrap();
+    assert!(root.answers(LONG).await);
+    root.drain(LONG).await.unwrap();
+    assert!(!root.answers(LONG).await);
 }
 
 #[tokio::test(start_paused = true)]

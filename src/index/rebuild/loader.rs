@@ -9,12 +9,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use crate::ids::SegmentId;
 use crate::index::awaiting;
-use crate::index::files::remove;
+use crate::index::files::{remove, staging};
 use crate::index::insert::Insertion;
 use crate::index::parent::{Child, Parent};
 use crate::index::rebuild::link;
 use crate::index::rebuild::plan::Parsed;
-use crate::index::schema::{LINK_INDEXES, LIST_INDEXES, OpenError, TABLES, VERSION, keep_private, told, with_suffix};
+use crate::index::schema::{LINK_INDEXES, LIST_INDEXES, OpenError, TABLES, VERSION, keep_private, told};
 use crate::index::state::Memory;
 use crate::session::Method;
 
@@ -207,9 +207,4 @@ pub enum FinishError {
         /// Why.
         source: io::Error,
     },
-}
-
-/// Where what is needed only meanwhile stands.
-fn staging(path: &Path) -> PathBuf {
-    with_suffix(path, "-staging")
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::ids::UnixMillis;
-use crate::index::testing::{dump, id, line, new_index, read_row};
-use crate::index::tests::{life, lines_of, segment, turns, whole, write};
+use crate::index::testing::{dump, id, life, line, lines_of, new_index, read_row};
+use crate::index::tests::{segment, turns, whole, write};
 use crate::index::{WriterState, catch_up, files, insert_batch, schema};
 use crate::store::layout::{Form, Layout};
 
@@ -160,6 +160,15 @@ fn what_an_interrupted_rebuild_left_is_in_nobodys_way() {
     drop(loader);
     assert!(schema::open_reader(&layout.new_index()).is_err(), "nobody takes it for an index");
     assert_eq!(dump(&index), before);
+    for old in ["index.sqlite.old-7", "index.sqlite.old-7-wal"] {
+        std::fs::write(dir.path().join(old), "x").unwrap();
+    }
+    assert!(std::fs::read_dir(dir.path()).unwrap().count() > 4);
+    files::remove_leftovers(&layout.index(), &layout.new_index()).unwrap();
+    let mut left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, ["2026-05-27", "index.sqlite", "index.sqlite-shm", "index.sqlite-wal"]);
     drop(index);
     assert_eq!(rebuild(&layout, 10).rows, 1);
 }

@@ -1,0 +1,431 @@
+//! `api-log verify` from outside: data dirs that are in order, and one broken for each kind of finding.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure is the test's result")]
+
+#[path = "golden/fixture.rs"]
+mod fixture;
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use api_log::ids::{SegmentId, TraceId};
+use api_log::index::{Budget, WriterState, catch_up, schema};
+use api_log::jsonl::file::JsonlFile;
+use api_log::jsonl::line::read_row;
+use api_log::media::{Attachment, write};
+use api_log::store::layout::{Form, Layout};
+use api_log::trace::{FinalizeSettings, finalize};
+use serde_json::Value;
+
+const PLAIN: &str = "2026-05-27/a1b2c3d4.jsonl";
+const SEALED: &str = "2026-05-26/a1b2c3d4.1.jsonl";
+
+/// A data dir with some lines of each format, plain and sealed, attachments, and an index of it all.
+struct DataDir {
+    dir: tempfile::TempDir,
+    layout: Layout,
+}
+
+fn id(n: usize) -> String {
+    format!("01J{n:023}")
+}
+
+/// A line of the earlier format, without `v`.
+fn old_line(n: usize) -> String {
+    format!(
+        r#"{{"id":"{}","ts_start":"2026-05-27T10:00:{:02}.5Z","ts_end":"2026-05-27T10:01:00.123456Z","client":"192.0.2.1:5000","method":"POST","path":"/v1/messages?beta=true","upstream":"http://gw:1","status":200,"req":{{"headers":{{"X-Api-Key":["k{}"]}},"body":{{"model":"m","messages":[{{"role":"user","content":"{n}"}}]}}}},"resp":{{"headers":{{}},"body":{{"usage":{{"input_tokens":{n}}}}}}},"disconnected":false,"truncated_req":false,"truncated_resp":false}}"#,
+        id(n),
+        n % 60,
+        n % 3,
+    )
+}
+
+impl DataDir {
+    fn new() -> DataDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+        let here = DataDir { layout: Layout::new(dir.path()), dir };
+        here.append(PLAIN, 0..20);
+        here.append(SEALED, 20..30);
+        here.seal(SEALED);
+        let attachment = Attachment { mime: "text/plain".into(), extension: "txt", bytes: b"hello".to_vec() };
+        assert_eq!(write(&here.media(3), &[attachment.clone(), attachment]).count, 2);
+        here.index();
+        here
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn file(&self, segment: &str, form: Form) -> PathBuf {
+        self.layout.segment(segment.parse().unwrap(), form)
+    }
+
+    fn media(&self, n: usize) -> PathBuf {
+        let segment: SegmentId = PLAIN.parse().unwrap();
+        self.layout.media(segment.bucket, id(n).parse().unwrap())
+    }
+
+    fn append(&self, segment: &str, numbers: std::ops::Range<usize>) {
+        let lines: Vec<String> = numbers.map(old_line).collect();
+        let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+        JsonlFile::open(&self.layout, segment.parse().unwrap()).unwrap().append(&lines).unwrap();
+    }
+
+    fn append_raw(&self, text: &str) {
+        let mut file = OpenOptions::new().append(true).open(self.file(PLAIN, Form::Plain)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn seal(&self, segment: &str) {
+        let plain = self.file(segment, Form::Plain);
+        self.write(&self.file(segment, Form::Zstd), zstd::encode_all(&fs::read(&plain).unwrap()[..], 1).unwrap());
+        fs::remove_file(plain).unwrap();
+    }
+
+    /// A file for its owner alone.
+    fn write(&self, path: &Path, bytes: impl AsRef<[u8]>) {
+        fs::write(path, bytes).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn make_folder(&self, path: &Path) {
+        std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).recursive(true).create(path).unwrap();
+    }
+
+    fn index(&self) {
+        let mut index = schema::open_writer(&self.layout.index()).unwrap();
+        let done = catch_up(&mut index, &mut WriterState::new(), &self.layout, read_row, Budget::WHOLE).unwrap();
+        assert!(done.is_done);
+    }
+
+    fn sql(&self, sql: &str) {
+        let index = rusqlite::Connection::open(self.layout.index()).unwrap();
+        index.execute_batch(sql).unwrap();
+    }
+
+    /// Every byte of lines, wherever it stands; not what is only being made of them.
+    fn lines_anywhere(&self) -> String {
+        let mut all = String::new();
+        for day in fs::read_dir(self.path()).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_dir()) {
+            for file in fs::read_dir(day).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_file()) {
+                let bytes = fs::read(&file).unwrap();
+                if file.extension().is_some_and(|it| it == "new") {
+                    continue;
+                }
+                let is_sealed = file.extension().is_some_and(|it| it == "zst");
+                let bytes = if is_sealed { zstd::decode_all(&bytes[..]).unwrap_or_default() } else { bytes };
+                all += &String::from_utf8_lossy(&bytes);
+            }
+        }
+        all
+    }
+
+    fn verify(&self, arguments: &[&str]) -> (i32, Value) {
+        let (code, stdout, stderr) = run(self.path(), &[arguments, &["--json"]].concat());
+        let json = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout} {stderr}"));
+        (code, json)
+    }
+
+    /// What it finds, by kind, and its exit code.
+    fn found(&self, arguments: &[&str]) -> (i32, Vec<String>, Value) {
+        let (code, report) = self.verify(arguments);
+        let kinds = report["counts"].as_object().unwrap().keys().cloned().collect();
+        (code, kinds, report)
+    }
+}
+
+fn command(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_api-log"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("APILOG_")) {
+        command.env_remove(name);
+    }
+    command.env("APILOG_STORAGE_DATA_DIR", data_dir).stdin(Stdio::null());
+    command
+}
+
+fn run(data_dir: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = command(data_dir).arg("verify").args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_data_dir_of_every_golden_line_and_of_old_ones_is_in_order() {
+    let here = DataDir::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wire");
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for family in fs::read_dir(root).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_dir()) {
+        folders.extend(fs::read_dir(family).unwrap().map(|it| it.unwrap().path()));
+    }
+    let lines = folders.iter().enumerate().map(|(n, folder)| {
+        let mut exchange = fixture::exchange(folder);
+        exchange.id = TraceId::from_bytes((1_u128 << 100 | n as u128).to_be_bytes());
+        finalize(&exchange, &FinalizeSettings::default()).line
+    });
+    let lines: Vec<Vec<u8>> = lines.collect();
+    let slices: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+    let segment = "2026-05-25/00000000.jsonl".parse().unwrap();
+    JsonlFile::open(&here.layout, segment).unwrap().append(&slices).unwrap();
+    here.index();
+    let (code, report) = here.verify(&[]);
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["findings"], serde_json::json!([]));
+    let totals = &report["totals"];
+    let count = lines.len() as u64 + 30;
+    assert_eq!((totals["lines"].as_u64(), totals["rows"].as_u64()), (Some(count), Some(count)));
+    assert_eq!((totals["segments"].as_u64(), totals["media"].as_u64()), (Some(3), Some(1)));
+    let (code, stdout, stderr) = run(here.path(), &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with(&format!("{count} lines (")) && stdout.ends_with("nothing is wrong\n"), "{stdout}");
+}
+
+/// How a finding is mended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mended {
+    /// It is gone afterwards.
+    Yes,
+    /// It stays, and is still told.
+    No,
+}
+
+/// Breaks a data dir in one way.
+type Break = fn(&DataDir);
+
+#[test]
+fn every_kind_of_damage_is_found_and_mended_where_no_byte_is_lost() {
+    let cases: &[(&[&str], Mended, Break)] = &[
+        (&["damaged_file"], Mended::No, |it| {
+            let path = it.file(SEALED, Form::Zstd);
+            let bytes = fs::read(&path).unwrap();
+            fs::write(path, &bytes[..bytes.len() - 8]).unwrap();
+        }),
+        (&["bad_line"], Mended::Yes, |it| {
+            it.append_raw("this is no trace\n");
+            it.append(PLAIN, 40..42);
+            it.index();
+        }),
+        (&["glued_line"], Mended::Yes, |it| {
+            it.append_raw(&format!("{}{}\n", &old_line(41)[..70], old_line(42)));
+            it.append(PLAIN, 43..44);
+            it.index();
+        }),
+        (&["repeated_id"], Mended::Yes, |it| {
+            it.append(PLAIN, 5..6);
+            it.append(SEALED.replace(".1.", ".2.").as_str(), 7..9);
+            it.index();
+        }),
+        (&["torn_tail"], Mended::Yes, |it| it.append_raw("{\"id\":\"01J0")),
+        (&["index_missing"], Mended::Yes, |it| fs::remove_file(it.layout.index()).unwrap()),
+        (&["index_unusable"], Mended::Yes, |it| fs::write(it.layout.index(), "no database").unwrap()),
+        // As a recorder leaves it that ended while it rebuilt.
+        (&["index_unusable"], Mended::Yes, |it| it.sql("PRAGMA application_id = 0x41504C49")),
+        (&["row_without_line"], Mended::Yes, |it| {
+            let path = it.file(PLAIN, Form::Plain);
+            let text = fs::read_to_string(&path).unwrap();
+            let last = text.trim_end().rfind('\n').unwrap() + 1;
+            fs::write(path, &text[..last]).unwrap();
+        }),
+        (&["line_without_row", "row_without_line"], Mended::Yes, |it| {
+            it.sql("UPDATE rows SET jsonl_offset = jsonl_offset + 1 WHERE row = 4");
+        }),
+        (&["rows_without_file"], Mended::Yes, |it| {
+            fs::remove_dir_all(it.file(SEALED, Form::Zstd).parent().unwrap()).unwrap();
+        }),
+        (&["line_without_row", "session_sums"], Mended::Yes, |it| it.sql("DELETE FROM rows WHERE row = 4")),
+        (&["row_differs"], Mended::Yes, |it| {
+            it.sql("UPDATE rows SET prefix = prefix + 1, total_tokens = 9 WHERE row = 4")
+        }),
+        (&["row_differs"], Mended::Yes, |it| fs::remove_file(it.media(3).join("1.txt")).unwrap()),
+        (&["session_sums"], Mended::Yes, |it| it.sql("UPDATE sessions SET turns = turns + 1 WHERE session = 2")),
+        (&["not_indexed"], Mended::Yes, |it| it.append(PLAIN, 50..53)),
+        (&["both_forms"], Mended::Yes, |it| {
+            let plain = fs::read(it.file(PLAIN, Form::Plain)).unwrap();
+            it.write(&it.file(PLAIN, Form::Zstd), zstd::encode_all(&plain[..], 1).unwrap());
+        }),
+        (&["both_forms"], Mended::Yes, |it| {
+            let plain = fs::read(it.file(PLAIN, Form::Plain)).unwrap();
+            let sealed = zstd::encode_all(&plain[..], 1).unwrap();
+            it.write(&it.file(PLAIN, Form::Zstd), &sealed[..sealed.len() / 2]);
+        }),
+        (&["both_forms"], Mended::No, |it| {
+            let other = format!("{}\n", old_line(60));
+            it.write(&it.file(PLAIN, Form::Zstd), zstd::encode_all(other.as_bytes(), 1).unwrap());
+        }),
+        (&["unfinished_file"], Mended::Yes, |it| {
+            it.write(&it.path().join("2026-05-27/a1b2c3d4.jsonl.zst.new"), "half");
+            it.write(&it.path().join("index.sqlite.new"), "half");
+            it.write(&it.media(3).join(".2.txt.tmp"), "half");
+        }),
+        (&["orphan_media"], Mended::No, |it| {
+            it.make_folder(&it.media(70));
+            it.write(&it.media(70).join("0.txt"), "whose?");
+        }),
+        (&["open_mode"], Mended::Yes, |it| {
+            fs::set_permissions(it.path(), Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(it.file(PLAIN, Form::Plain), Permissions::from_mode(0o644)).unwrap();
+            fs::set_permissions(it.media(3).join("0.txt"), Permissions::from_mode(0o604)).unwrap();
+        }),
+    ];
+    for (at, (expected, mended, damage)) in cases.iter().enumerate() {
+        let here = DataDir::new();
+        damage(&here);
+        let told: Vec<String> = expected.iter().map(|&it| it.to_owned()).collect();
+        let before = here.lines_anywhere();
+        let (code, kinds, report) = here.found(&[]);
+        assert_eq!((code, kinds), (1, told.clone()), "case {at}: {report:#}");
+        let first = &report["findings"][0];
+        assert!(first["path"].is_string() && first["what"].is_string() && first["advice"].is_string(), "{report:#}");
+        // Looking changes nothing.
+        assert_eq!(here.found(&[]).2["findings"], report["findings"], "case {at} {expected:?}");
+
+        let (code, kinds, report) = here.found(&["--repair"]);
+        match mended {
+            Mended::Yes => {
+                assert_eq!(code, 0, "case {at} {expected:?}: {report:#}");
+                assert_ne!(report["repairs"], serde_json::json!([]), "case {at} {expected:?}");
+                assert!(!kinds.iter().any(|kind| told.contains(kind)), "case {at} {expected:?}: {report:#}");
+            }
+            Mended::No => assert_eq!((code, kinds), (1, told.clone()), "case {at}: {report:#}"),
+        }
+        let after = here.lines_anywhere();
+        for line in before.lines() {
+            assert!(after.contains(line), "case {at} {expected:?}: lost {line}");
+        }
+        let (again_code, _, again) = here.found(&["--repair"]);
+        assert_eq!(again_code, code);
+        let done = again["repairs"].as_array().unwrap().iter().filter(|it| it["error"].is_null()).count();
+        assert_eq!(done, 0, "case {at} {expected:?} is mended twice: {again:#}");
+        // What it made is what a recorder would have: everything is indexed.
+        if *mended == Mended::Yes {
+            assert_eq!(here.found(&[]).0, 0, "case {at} {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_only_worth_knowing_is_told_and_nothing_is_wrong() {
+    let cases: &[(&str, bool, Break)] = &[
+        ("kept_aside", false, |it| it.write(&it.path().join("2026-05-27/a1b2c3d4.jsonl.torn"), "{\"id\n")),
+        ("index_set_aside", false, |it| it.write(&it.path().join("index.sqlite.corrupt-12"), "old")),
+        ("spool_left", false, |it| {
+            it.make_folder(&it.layout.tmp());
+            it.write(&it.layout.tmp().join("01J00000000000000000000009.req.bin"), "half");
+        }),
+        ("half_deleted", false, |it| {
+            it.write(&it.layout.deletion_mark(SEALED.parse().unwrap()), "");
+        }),
+        ("empty", true, |it| it.make_folder(&it.path().join("2026-05-20/a1b2c3d4/media"))),
+        ("foreign_file", false, |it| it.write(&it.path().join("2026-05-27/notes.txt"), "mine")),
+        ("foreign_file", false, |it| it.write(&it.path().join("notes.txt"), "mine")),
+    ];
+    for (kind, is_mended, make) in cases {
+        let here = DataDir::new();
+        make(&here);
+        let (code, kinds, report) = here.found(&[]);
+        assert_eq!((code, kinds), (0, vec![(*kind).to_owned()]), "{report:#}");
+        assert_eq!((&report["is_clean"], &report["findings"][0]["is_note"]), (&true.into(), &true.into()));
+        let (code, kinds, report) = here.found(&["--repair"]);
+        assert_eq!((code, kinds.is_empty()), (0, *is_mended), "{kind} {report:#}");
+    }
+}
+
+#[test]
+fn an_index_that_is_missing_hides_no_repeated_id() {
+    let here = DataDir::new();
+    here.append("2026-05-28/ffffffff.jsonl", 5..7);
+    fs::remove_file(here.layout.index()).unwrap();
+    let (code, report) = here.verify(&[]);
+    assert_eq!((code, &report["counts"]["repeated_id"]), (1, &2.into()), "{report:#}");
+    let found: Vec<_> =
+        report["findings"].as_array().unwrap().iter().filter(|it| it["kind"] == "repeated_id").collect();
+    assert_eq!(found[0]["path"], "2026-05-28/ffffffff.jsonl");
+    assert_eq!(here.verify(&["--repair"]).0, 0);
+}
+
+#[test]
+fn there_is_nothing_to_say_about_what_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = dir.path().join("none");
+    for arguments in [&[][..], &["--repair"]] {
+        let (code, stdout, stderr) = run(&none, arguments);
+        assert_eq!((code, stdout.as_str()), (1, ""));
+        assert!(stderr.starts_with("api-log: verify: cannot list "), "{stderr}");
+        assert!(!none.exists());
+    }
+    let (code, _, stderr) = run(&none, &["--bogus"]);
+    assert_eq!(code, 2, "{stderr}");
+}
+
+/// A running recorder; killed when dropped.
+struct Recorder(Child, String);
+
+impl Recorder {
+    fn start(data_dir: &Path) -> Recorder {
+        let mut child = command(data_dir)
+            .env("APILOG_PROXY_LISTEN", "127.0.0.1:0")
+            .env("APILOG_API_LISTEN", "127.0.0.1:0")
+            .env("APILOG_PROXY_UPSTREAM", "http://127.0.0.1:1")
+            .env("APILOG_PROXY_LANES", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let proxy = loop {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "the recorder starts");
+            let said: Value = serde_json::from_str(&line).unwrap_or_default();
+            if said["msg"] == "recording" {
+                break said["proxy"].as_str().unwrap().to_owned();
+            }
+        };
+        // A full pipe would stop it.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        Recorder(child, proxy)
+    }
+
+    /// An exchange that leaves a trace, though there is no gateway.
+    fn send(&self, n: usize) {
+        let mut stream = std::net::TcpStream::connect(&self.1).unwrap();
+        let head = format!("GET /v1/models?n={n} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_running_recorder_is_no_finding_and_nothing_is_repaired_beside_it() {
+    let here = DataDir::new();
+    let recorder = Recorder::start(here.path());
+    std::thread::scope(|threads| {
+        let sending = threads.spawn(|| (0..200).for_each(|n| recorder.send(n)));
+        while !sending.is_finished() {
+            let (code, report) = here.verify(&[]);
+            assert_eq!(code, 0, "{report:#}");
+            assert!(report["recorder"].as_str().is_some_and(|it| it.contains("pid")), "{report:#}");
+        }
+    });
+    let (code, stdout, stderr) = run(here.path(), &["--repair"]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("is in use by another recorder") && stderr.contains("stopped"), "{stderr}");
+    drop(recorder);
+    // It was killed: what it had not indexed is, at most, to be indexed.
+    let (_, kinds, report) = here.found(&[]);
+    assert!(kinds.iter().all(|it| it == "not_indexed" || it == "torn_tail" || it == "spool_left"), "{report:#}");
+    assert_eq!(here.verify(&["--repair"]).0, 0);
+}
