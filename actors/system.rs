@@ -2,6 +2,7 @@
 
 mod bounds;
 mod ending;
+mod failure;
 mod reloading;
 mod watching;
 
@@ -18,7 +19,7 @@ use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::lock::{DataDirLock, Holder, LockError};
 use api_log::store::open_segments::OpenSegments;
-use api_log::store::token::{self, TokenError};
+use api_log::store::token;
 use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
 use arc_swap::ArcSwap;
@@ -26,9 +27,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::api;
-use crate::kit::{
-    Budget, Child, EndedUnasked, Escalation, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogMsg,
-};
+use crate::kit::{Budget, Child, Escalation, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogMsg};
 use crate::overridden::Overridden;
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Recorder, start_lanes};
@@ -41,6 +40,7 @@ use crate::record::{
 use crate::retention::{Gauge, Live, sweeper};
 use crate::{record, runtimes, sockets};
 use bounds::Bounded;
+pub(crate) use failure::{StartError, SystemError};
 pub(crate) use reloading::LastReload;
 
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
@@ -53,61 +53,6 @@ const COUNT_GRACE: Duration = Duration::from_secs(5);
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often to look whether the last connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// Why the recorder does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    /// A listener's address is taken, or not ours.
-    #[error("cannot listen on {address} ({key}): {source}")]
-    Listen {
-        /// The configuration key.
-        key: &'static str,
-        /// The address asked for.
-        address: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The data dir is another recorder's, or cannot be locked.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The data dir cannot be made.
-    #[error(transparent)]
-    DataDir(#[from] data_dir::DataDirError),
-    /// No token.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// TLS towards the upstream cannot be set up.
-    #[error("cannot verify TLS of {upstream}: {reason}")]
-    Tls {
-        /// The upstream.
-        upstream: Arc<str>,
-        /// Why.
-        reason: String,
-    },
-    /// A thread or runtime cannot be made.
-    #[error("cannot start threads: {0}")]
-    Threads(#[from] std::io::Error),
-    /// A supervised part did not start.
-    #[error("cannot start: {0}")]
-    Supervision(#[from] ractor::SpawnErr),
-}
-
-/// Why the recorder ended with an error.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SystemError {
-    /// It did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// A thread, a signal handler or a runtime could not be had.
-    #[error("cannot start: {0}")]
-    Io(#[from] std::io::Error),
-    /// Something failed too often.
-    #[error(transparent)]
-    Unasked(#[from] EndedUnasked),
-    /// Not everything could be brought to its end in time.
-    #[error("not everything was finished in time; the log says what")]
-    NotDrained,
-}
 
 /// A running recorder.
 pub(crate) struct System {

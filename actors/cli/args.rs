@@ -319,7 +319,7 @@ mod tests {
             .map(|it| it.render_help().to_string())
             .chain(command.get_subcommands_mut().map(|it| it.render_help().to_string()))
             .collect::<Vec<_>>();
-        assert_eq!(helps.len(), 7);
+        assert_eq!(helps.len(), 8);
         for help in helps {
             assert!(help.lines().count() <= 24, "{help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
