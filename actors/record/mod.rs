@@ -26,6 +26,7 @@ mod index_open;
 pub(crate) mod index_status;
 mod intake;
 mod log;
+mod mapping;
 mod memory;
 mod open_socket;
 mod places;
