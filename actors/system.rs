@@ -34,11 +34,11 @@ use crate::proxy::{self, LaneHandle, Recorder, start_lanes};
 use crate::record::disk::Disk;
 use crate::record::finalizer::{self, Shared};
 use crate::record::{
-    DayBytes, Held, Intake, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk, finalizers,
-    index, sealer, sockets as upgraded, spool, writers,
+    DayBytes, Held, Intake, LogShared, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk,
+    finalizers, index, recovery, sealer, sockets as upgraded, spool, writers,
 };
 use crate::retention::{Gauge, Live, sweeper};
-use crate::{runtimes, sockets};
+use crate::{record, runtimes, sockets};
 use bounds::Bounded;
 pub(crate) use failure::{StartError, SystemError};
 pub(crate) use reloading::LastReload;
@@ -63,6 +63,7 @@ pub(crate) struct System {
     lanes: Arc<Vec<LaneHandle>>,
     intake: Arc<Intake>,
     shared: Arc<Shared>,
+    logs: Arc<LogShared>,
     door: index::Door,
     api: Arc<api::State>,
     lanes_live: Arc<ArcSwap<proxy::Live>>,
@@ -93,6 +94,7 @@ pub(crate) struct Slots {
     pub(crate) sealer: Slot<sealer::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
+    pub(crate) recovery: Slot<recovery::Msg>,
     pub(crate) upgraded: Slot<upgraded::Msg>,
     pub(crate) api: Slot<api::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
@@ -123,9 +125,9 @@ impl System {
         let counters = Arc::new(Counters::default());
         let memory = Memory::new(config.capture.memory_bytes);
         let intake = Arc::new(Intake {
-            ended: queue_to(&slots.finalizers, || finalizers::Msg::Wake),
-            sockets: queue_to(&slots.upgraded, || upgraded::Msg::Wake),
-            spills: queue_to(&slots.spool, || spool::Msg::Wake),
+            ended: Queue::to(&slots.finalizers, || finalizers::Msg::Wake),
+            sockets: Queue::to(&slots.upgraded, || upgraded::Msg::Wake),
+            spills: Queue::to(&slots.spool, || spool::Msg::Wake),
         });
         let door = index::Door::new(slots.index.clone(), &registry);
         let overrides_malformed = registry.condition("overrides_malformed");
@@ -168,6 +170,18 @@ impl System {
         });
         let max_body_bytes = Arc::new(AtomicU64::new(config.storage.max_body_bytes));
         let ids = Arc::new(TraceIds::new(rand::random()));
+        let slot = slots.spool.clone();
+        let captures = record::Captures {
+            config: &config.capture,
+            layout: &layout,
+            intake: &intake,
+            memory: &memory,
+            ids: &ids,
+            counters: &counters,
+            registry: &registry,
+        };
+        // Nobody there: the spool looks by itself once a second.
+        let (logs, spool, recovery) = captures.prepare(move || drop(slot.cast(spool::Msg::Tend)))?;
         let sockets = Arc::new(SocketShared {
             intake: intake.clone(),
             memory: memory.clone(),
@@ -177,13 +191,10 @@ impl System {
             max_waiting: MOST_WAITING,
         });
         let recorder = Arc::new(Recorder {
-            intake: intake.clone(),
-            memory: memory.clone(),
+            logs: logs.clone(),
             counters: counters.clone(),
             ids,
-            tmp: layout.tmp(),
             max_body_bytes: max_body_bytes.clone(),
-            spill_bytes: config.capture.spill_bytes,
             max_waiting: MOST_WAITING,
             upstream: config.proxy.upstream.text.clone(),
         });
@@ -205,6 +216,7 @@ impl System {
             &registry,
             Bounded {
                 memory: &memory,
+                logs: &logs,
                 intake: &intake,
                 shared: &shared,
                 sockets: &open_sockets,
@@ -224,6 +236,8 @@ impl System {
                 overrides_malformed,
                 counters: counters.clone(),
                 registry: registry.clone(),
+                logs: logs.clone(),
+                recovery: recovery.work.clone(),
                 shared: shared.clone(),
                 front: front.clone(),
                 escalation: escalation.clone(),
@@ -247,6 +261,8 @@ impl System {
             intake: intake.clone(),
             shared: shared.clone(),
             sockets,
+            spool,
+            recovery,
             open_sockets,
             front: front.clone(),
             api: api.clone(),
@@ -263,6 +279,7 @@ impl System {
             lanes,
             intake,
             shared,
+            logs,
             door,
             api: api.state,
             lanes_live,
@@ -292,6 +309,8 @@ struct Parts {
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     sockets: Arc<SocketShared>,
+    spool: spool::Args,
+    recovery: recovery::Args,
     open_sockets: Arc<OpenSockets>,
     front: Arc<Front>,
     api: api::Args,
@@ -366,16 +385,16 @@ impl Parts {
                 live,
                 index: slots.index.clone(),
                 door,
-                counters: counters.clone(),
+                counters,
                 health: registry.child("sweeper"),
                 disk_filling: registry.condition("disk_filling"),
             };
             Child::actor("sweeper", &slots.sweeper, move || (sweeper::Sweeper, args.clone()))
         };
-        let spool = {
-            let args = spool::Args { intake: intake.clone(), counters, health: registry.child("spool") };
-            Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()))
-        };
+        let args = self.spool;
+        let spool = Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()));
+        let args = self.recovery;
+        let recovery = Child::actor("recovery", &slots.recovery, move || (recovery::Recovery, args.clone()));
         let sockets = {
             let args = upgraded::Args {
                 intake: intake.clone(),
@@ -429,6 +448,7 @@ impl Parts {
                 sealer.on(recording.clone()),
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
+                recovery.on(recording.clone()),
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
@@ -436,13 +456,6 @@ impl Parts {
             ],
         }
     }
-}
-
-/// A queue whose push wakes the actor in `slot`.
-fn queue_to<T, M: ractor::Message>(slot: &Slot<M>, wake: fn() -> M) -> Queue<T> {
-    let slot = slot.clone();
-    // Nobody there: the actor looks at its queue when it starts.
-    Queue::new(move || drop(slot.cast(wake())))
 }
 
 fn bind(key: &'static str, address: &ListenAddress) -> Result<TcpListener, StartError> {

@@ -123,6 +123,19 @@ impl TraceId {
         self.0.0.to_be_bytes()
     }
 
+    /// The moment it was made for, or one shortly after.
+    pub fn moment(self) -> UnixMillis {
+        UnixMillis((self.0.0 >> 80) as i64)
+    }
+
+    /// Another id of the same moment: always the same for one `salt`, and never this one.
+    pub fn beside(self, salt: u64) -> TraceId {
+        let low = self.0.0 as u64;
+        let other = scramble(low ^ scramble(salt));
+        let other = if other == low { !low } else { other };
+        TraceId(ulid::Ulid(self.0.0 >> 64 << 64 | u128::from(other)))
+    }
+
     /// From the bytes of [`TraceId::to_bytes`].
     pub fn from_bytes(bytes: [u8; 16]) -> TraceId {
         TraceId(ulid::Ulid(u128::from_be_bytes(bytes)))
@@ -168,6 +181,16 @@ impl TraceIds {
     /// A generator whose random half starts from `seed`: give each process another one.
     pub fn new(seed: u64) -> TraceIds {
         TraceIds { last: AtomicU64::new(0), seed }
+    }
+
+    /// The high half (time and counter) of the id given last.
+    pub fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// All ids from here on are above those with this high half: what an earlier process gave.
+    pub fn raise(&self, above: u64) {
+        self.last.fetch_max(above, Ordering::Relaxed);
     }
 
     /// The id of a trace that begins `now`.

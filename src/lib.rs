@@ -10,6 +10,10 @@
 //! | exchange | one request and its answer, as they passed on the wire |
 //! | recording | one direction's body bytes with the moments of their arrival |
 //! | capture | a recording that is still under way |
+//! | log | a capture as bytes: its records in order of arrival |
+//! | chunk | a stretch of a log in memory |
+//! | arena | the memory of all logs, which survives the process |
+//! | spool | a prefix of a log on disk |
 //! | trace | an exchange as recorded: one JSON line and one row |
 //! | bucket | one UTC day of one key: `(date, first 8 hex digits of the key hash)` |
 //! | segment | one file of a bucket; a busy bucket has several, numbered from 0 |
@@ -47,6 +51,8 @@ pub mod media;
 
 pub mod jsonl;
 pub mod store;
+
+pub mod capture;
 
 pub mod index;
 

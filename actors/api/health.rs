@@ -43,6 +43,7 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
         "ledger": parts.counters.ledger.snapshot(),
         "recording": parts.counters.recording.snapshot(),
         "supervision": children,
+        "captures": {"arena": parts.logs.arena.report(), "recovery": parts.recovery.lock().state()},
         "index": super::index::health(&parts.shared.index),
         "bounds": parts.registry.bounds(),
         "connections": {

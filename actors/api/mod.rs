@@ -29,10 +29,13 @@ use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::token::{self, Token, TokenError};
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use crate::kit::{BoundReport, Condition, Depth, Escalation, Registry};
 use crate::proxy::listener::Front;
+use crate::record::LogShared;
 use crate::record::finalizer::Shared;
+use crate::record::recovery::Work as RecoveryWork;
 use crate::retention::Live;
 use crate::system::LastReload;
 
@@ -65,6 +68,10 @@ pub(crate) struct Parts {
     pub(crate) overrides_malformed: Condition,
     pub(crate) counters: Arc<Counters>,
     pub(crate) registry: Registry,
+    /// Where captures are written.
+    pub(crate) logs: Arc<LogShared>,
+    /// What is left to recover of an earlier run.
+    pub(crate) recovery: Arc<Mutex<RecoveryWork>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) front: Arc<Front>,
     pub(crate) escalation: Escalation,

@@ -46,7 +46,7 @@ pub(crate) async fn forward(
         true => Some((Refusal::TooManyConnections, "too many client connections")),
         false => refuse(&request, &head),
     };
-    let capture = lane.captures(&request).then(|| Capture::begin(&lane.recorder, client.peer, head));
+    let capture = lane.captures(&request).then(|| Capture::begin(&lane.recorder, client.peer, &head));
     let under = Under { lane, client, capture, open, is_answered: Cell::new(false) };
     match refusal {
         Some((refusal, message)) => under.refuse(refusal, End::Rejected, message),
@@ -167,7 +167,7 @@ impl Under {
         let odd_reason = head.as_deref().and_then(|head| odd_reason(&answer, head));
         if let Some(capture) = &self.capture {
             let head = head.unwrap_or_else(|| written_head("HTTP/2", &answer.status(), answer.headers()));
-            capture.answered(answer.status().as_u16(), head);
+            capture.answered(answer.status().as_u16(), &head);
         }
         self.client.touch(std::time::Instant::now());
         self.open.answered();

@@ -8,13 +8,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api_log::capture::record::{Ended, Kind};
 use api_log::exchange::End;
 use api_log::wire::websocket::Side;
 use tokio::sync::Notify;
 
 use super::capture::{Direction, Recorder};
 use super::client::Client;
-use crate::record::{Batch, MOST_NEWS, News, OpenSocket, SocketEnded};
+use crate::record::{Batch, MOST_NEWS, Need, News, OpenSocket, SocketEnded};
 
 /// How long bytes gather.
 const GATHER: Duration = Duration::from_millis(25);
@@ -29,14 +30,25 @@ pub(crate) struct SocketTap {
     begun: Notify,
     end: Cell<Option<End>>,
     left: Cell<Option<Side>>,
+    /// Its log says already that it lacks bytes.
+    is_log_cut: Cell<bool>,
 }
 
 impl SocketTap {
     /// Opens the socket on the recording side.
     pub(crate) fn open(recorder: Arc<Recorder>, socket: Arc<OpenSocket>, client: Arc<Client>) -> SocketTap {
-        recorder.intake.sockets.push(socket.clone());
-        let batch = RefCell::new(Batch::new(&recorder.memory));
-        SocketTap { recorder, socket, client, batch, begun: Notify::new(), end: Cell::new(None), left: Cell::new(None) }
+        recorder.logs.intake.sockets.push(socket.clone());
+        let batch = RefCell::new(Batch::new(&recorder.logs.memory));
+        SocketTap {
+            recorder,
+            socket,
+            client,
+            batch,
+            begun: Notify::new(),
+            end: Cell::new(None),
+            left: Cell::new(None),
+            is_log_cut: Cell::new(false),
+        }
     }
 
     /// Copies a chunk that passes `now`.
@@ -45,7 +57,9 @@ impl SocketTap {
         if batch.is_empty() {
             self.begun.notify_one();
         }
-        batch.push(side(direction), chunk, self.at_us(now));
+        let at_us = self.at_us(now);
+        batch.push(side(direction), chunk, at_us);
+        self.log(&mut batch, direction, chunk, at_us);
         if batch.is_full() {
             drop(batch);
             let _ = self.hand_over_if_room();
@@ -85,8 +99,23 @@ impl SocketTap {
         has_room
     }
 
+    /// For the case that the process crashes before the socket's reader has made something of it.
+    fn log(&self, batch: &mut Batch, direction: Direction, chunk: &[u8], at_us: u64) {
+        let log = &self.socket.log;
+        let (kind, cut) = match direction {
+            Direction::Request => (Kind::SocketClient, Kind::RequestCut),
+            Direction::Response => (Kind::SocketServer, Kind::ResponseCut),
+        };
+        let begins = log.end();
+        if log.append(kind, at_us, chunk, Need::WithinBudget) < chunk.len() && !self.is_log_cut.replace(true) {
+            log.append(cut, at_us, &[], Need::Vital);
+        }
+        let begins = if batch.logged.end == 0 { begins } else { batch.logged.start };
+        batch.logged = begins..log.end();
+    }
+
     fn hand_over(&self) {
-        let batch = self.batch.replace(Batch::new(&self.recorder.memory));
+        let batch = self.batch.replace(Batch::new(&self.recorder.logs.memory));
         if !batch.is_empty() {
             self.socket.news.push(News::Passed(batch));
         }
@@ -102,6 +131,8 @@ impl Drop for SocketTap {
         self.hand_over();
         let end = self.client.ending().or(self.end.get()).unwrap_or(End::ClientGone);
         let ended = SocketEnded { end, left: self.left.get(), at_us: self.at_us(Instant::now()) };
+        let told = Ended { end, request_bytes: 0, response_bytes: 0, error: None };
+        self.socket.log.append(Kind::End, ended.at_us, &told.encode(), Need::Vital);
         self.socket.news.push(News::Ended(ended));
     }
 }

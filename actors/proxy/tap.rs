@@ -67,9 +67,6 @@ impl RequestBody {
         client: Arc<Client>,
         open: Rc<Open>,
     ) -> (RequestBody, Sent) {
-        if let (Some(capture), Some(length)) = (&capture, body.size_hint().exact()) {
-            capture.expect(Direction::Request, length);
-        }
         // One that is empty from the start is never polled.
         let ended = body.is_end_stream().then(Instant::now);
         let slot = Arc::new(Mutex::new(Slot { body: Some(body), is_touched: false, has_failed: false, ended }));
@@ -141,9 +138,6 @@ impl Tapped {
         upstream: Borrowed,
         open: Rc<Open>,
     ) -> Tapped {
-        if let (Some(capture), Some(length)) = (&capture, body.size_hint().exact()) {
-            capture.expect(Direction::Response, length);
-        }
         let mut tapped = Tapped { body, capture, client, upstream: Some(upstream), _open: open };
         if tapped.body.is_end_stream() {
             tapped.complete();

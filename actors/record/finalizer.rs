@@ -91,25 +91,54 @@ impl Live {
     }
 }
 
+/// What became of what was still on its way when the recorder ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Traces that the next start recovers.
+    pub(crate) left: u64,
+    /// Traces that are lost.
+    pub(crate) dropped: u64,
+}
+
 impl Shared {
-    /// The recorder ends, and nobody will write what is still on its way: it is counted as dropped. Says how much that
-    /// was. This is the one place where what is left at the ceiling of a shutdown meets its end.
-    pub(crate) fn spool_the_rest(&self, intake: &Intake) -> u64 {
-        let mut dropped = 0;
-        let mut drop_one = || {
-            self.counters.ledger.count_dropped(DropCause::Shutdown);
-            dropped += 1;
-        };
-        while let Some(_captured) = intake.ended.pop() {
-            drop_one();
+    /// The recorder ends, and nobody will write what is still on its way: whatever survives the process is left to be
+    /// recovered at the next start, and stays in flight until then; the rest is counted as dropped. This is the one
+    /// place where what is left at the ceiling of a shutdown meets its end.
+    pub(crate) fn spool_the_rest(&self, intake: &Intake) -> Rest {
+        let mut rest = Rest::default();
+        while let Some(content) = intake.ended.pop() {
+            if content.outlives() {
+                self.count_left(&mut rest);
+                // Whoever drops it has its log forgotten.
+                std::mem::forget(content);
+            } else {
+                self.count_dropped(&mut rest);
+            }
         }
         for trace in self.held.all() {
-            if trace.give_up() {
-                drop_one();
+            let is_without_outcome = trace.give_up();
+            // A writer may have it that gets on no further, or is just done: its line will be looked for.
+            let is_in_doubt = !is_without_outcome && !trace.is_given_up() && trace.written_in().is_none();
+            if (is_without_outcome || is_in_doubt) && trace.content.outlives() {
+                self.count_left(&mut rest);
+                // As above.
+                std::mem::forget(trace.clone());
+            } else if is_without_outcome {
+                self.count_dropped(&mut rest);
             }
             self.held.release(trace.content.id());
         }
-        dropped
+        rest
+    }
+
+    fn count_left(&self, rest: &mut Rest) {
+        self.counters.recording.left_to_recover.increment();
+        rest.left += 1;
+    }
+
+    fn count_dropped(&self, rest: &mut Rest) {
+        self.counters.ledger.count_dropped(DropCause::Shutdown);
+        rest.dropped += 1;
     }
 }
 

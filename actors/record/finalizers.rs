@@ -11,7 +11,7 @@ use api_log::counters::DropCause;
 use api_log::ids::TraceId;
 use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus, SupervisionEvent};
 
-use super::finalizer::{self, Finalizer, Shared};
+use super::finalizer::{self, Finalizer, Rest, Shared};
 use super::held::HeldTrace;
 use super::intake::{Intake, LOOK_EVERY};
 use crate::kit::{ChildHealth, Ended, Ending, Nursery, NurseryHealth};
@@ -94,9 +94,13 @@ impl Actor for Finalizers {
             // Waits for the finalizers that run, so the next round finds room.
             state.running.drain(deadline.saturating_duration_since(Instant::now())).await;
             if Instant::now() >= deadline {
-                let dropped = state.args.shared.spool_the_rest(&state.args.intake);
-                if dropped > 0 {
-                    tracing::error!(dropped, "traces were not written in time");
+                let Rest { left, dropped } = state.args.shared.spool_the_rest(&state.args.intake);
+                if left + dropped > 0 {
+                    tracing::error!(
+                        left,
+                        dropped,
+                        "traces were not written in time; those left the next start recovers"
+                    );
                 }
                 return Ok(());
             }

@@ -18,7 +18,9 @@ use api_log::trace::{
 };
 use parking_lot::Mutex;
 
-use super::captured::{Captured, Share};
+use super::captured::Captured;
+use super::cover::Stretch;
+use super::memory::Share;
 use crate::kit::Pending;
 
 /// What a trace is made from.
@@ -26,7 +28,7 @@ pub(crate) enum Content {
     /// An exchange that has ended.
     Exchange(Captured),
     /// A piece of a socket.
-    Piece(CapturedPiece),
+    Piece(Box<CapturedPiece>),
 }
 
 /// A piece of a socket as its reader gave it.
@@ -37,15 +39,25 @@ pub(crate) struct CapturedPiece {
     pub(crate) handed_over: Instant,
     /// Its memory.
     pub(crate) _share: Share,
+    /// What of its socket's log it was made from, or it itself, is kept until it has its outcome.
+    pub(crate) source: PieceSource,
     /// Counts it as in flight until it has an outcome.
     pub(crate) _in_flight: InFlight,
+}
+
+/// Where a piece comes from.
+pub(crate) enum PieceSource {
+    /// From a socket that is open, or was.
+    Read(Arc<Stretch>),
+    /// From a log that an earlier process left.
+    Recovered(#[expect(dead_code, reason = "held until dropped")] Box<Captured>),
 }
 
 impl Content {
     /// The identity of the trace.
     pub(crate) fn id(&self) -> TraceId {
         match self {
-            Content::Exchange(captured) => captured.id,
+            Content::Exchange(captured) => captured.id(),
             Content::Piece(piece) => piece.trace.id,
         }
     }
@@ -74,7 +86,8 @@ impl Content {
                 }
                 Some(settings.map_or_else(|| finalize_raw(&exchange), |settings| finalize(&exchange, settings)))
             }
-            Content::Piece(CapturedPiece { trace, .. }) => {
+            Content::Piece(piece) => {
+                let trace = &piece.trace;
                 if is_filtered(&trace.handshake.target) {
                     return None;
                 }
@@ -85,6 +98,17 @@ impl Content {
 }
 
 impl Content {
+    /// Sees to it that the next start finds it if this process ends without dropping it; `false` if it cannot be had so.
+    pub(super) fn outlives(&self) -> bool {
+        match self {
+            Content::Exchange(captured) => captured.outlives(),
+            Content::Piece(piece) => match &piece.source {
+                PieceSource::Read(stretch) => stretch.outlives(),
+                PieceSource::Recovered(_) => true,
+            },
+        }
+    }
+
     /// Whose it is.
     pub(crate) fn key(&self) -> KeyHash {
         match self {
@@ -109,7 +133,8 @@ impl Content {
                 let exchange = captured.exchange();
                 (!is_filtered(&exchange.target)).then(|| finalize_without_bodies(exchange, settings, why))
             }
-            Content::Piece(CapturedPiece { trace, .. }) => {
+            Content::Piece(piece) => {
+                let trace = &piece.trace;
                 (!is_filtered(&trace.handshake.target)).then(|| finalize_piece_without_bodies(trace, settings, why))
             }
         }

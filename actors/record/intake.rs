@@ -9,23 +9,26 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
-use super::captured::{Block, SpoolFile};
 use super::held::Content;
+use super::log::Log;
 use super::open_socket::OpenSocket;
+use crate::kit::Slot;
 
 /// How often a consumer looks though nobody woke it. A wake is lost if it comes when the consumer sleeps already and
 /// its address is not yet known, as happens right after a restart; those who push later would take it for awake.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Blocks that may wait to be moved. One more stays in memory, where it is bounded too.
+/// Orders that may wait for the spool. It looks at all logs once a second, ordered or not.
 pub(crate) const MOST_SPILLS: usize = 65_536;
 
-/// A block that should move to disk.
-pub(crate) struct SpillOrder {
-    /// The block, unless its trace is done with it: an order that waits keeps no memory.
-    pub(crate) block: Weak<Block>,
-    /// Its capture's file.
-    pub(crate) file: Arc<SpoolFile>,
+/// What a lane asks of the spool. One that waits keeps no memory.
+pub(crate) enum SpoolOrder {
+    /// This log has outgrown its share of memory.
+    Spill(Weak<Log>),
+    /// This log began outside the arena: the spool has no other way to know of it.
+    Watch(Weak<Log>),
+    /// This log is done with, and may have a file, which no lane removes.
+    Discard(Arc<Log>),
 }
 
 /// A queue whose consumer sleeps when it is empty.
@@ -47,6 +50,13 @@ impl<T> Queue<T> {
             is_asleep: AtomicBool::new(true),
             wake: Box::new(wake),
         }
+    }
+
+    /// An empty queue for the actor in `slot`.
+    pub(crate) fn to<M: ractor::Message>(slot: &Slot<M>, wake: fn() -> M) -> Queue<T> {
+        let slot = slot.clone();
+        // Nobody there: the actor looks at its queue when it starts.
+        Queue::new(move || drop(slot.cast(wake())))
     }
 
     /// Leaves an item.
@@ -95,8 +105,8 @@ pub(crate) struct Intake {
     pub(crate) ended: Queue<Content>,
     /// Connections that were upgraded. What passes on them goes through a queue of their own.
     pub(crate) sockets: Queue<Arc<OpenSocket>>,
-    /// Blocks to move to disk.
-    pub(crate) spills: Queue<SpillOrder>,
+    /// What the spool is asked for.
+    pub(crate) spills: Queue<SpoolOrder>,
 }
 
 #[cfg(test)]

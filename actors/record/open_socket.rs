@@ -4,6 +4,7 @@
 //! not in an actor, so that it outlives one that fails.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,8 +13,10 @@ use api_log::ids::TraceId;
 use api_log::wire::websocket::Side;
 use parking_lot::Mutex;
 
-use super::captured::{Captured, Memory, Share};
+use super::captured::Captured;
 use super::intake::Queue;
+use super::log::Log;
+use super::memory::{Memory, Share};
 use super::socket;
 use super::socket_reading::Reading;
 use crate::kit::Slot;
@@ -33,6 +36,8 @@ pub(crate) struct OpenSocket {
     pub(crate) id: TraceId,
     /// When that exchange began.
     pub(crate) started: Instant,
+    /// The log of both.
+    pub(crate) log: Arc<Log>,
     /// What its tunnel tells.
     pub(crate) news: Queue<News>,
     /// Its actor.
@@ -65,6 +70,8 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     chunks: Vec<Chunk>,
     share: Share,
+    /// Where in the socket's log its bytes begin and end.
+    pub(crate) logged: Range<u64>,
     /// Nothing more is copied: the bytes of client and gateway since, and when the last of them passed.
     closed: Option<[u64; 2]>,
     last_us: u64,
@@ -91,12 +98,13 @@ pub(crate) enum Passed<'b> {
 
 impl OpenSocket {
     /// The socket that the exchange `opening`, which began at `started`, has opened.
-    pub(crate) fn new(opening: Captured, started: Instant, memory: &Arc<Memory>) -> Arc<OpenSocket> {
+    pub(crate) fn new(opening: Captured, log: Arc<Log>, started: Instant, memory: &Arc<Memory>) -> Arc<OpenSocket> {
         let slot: Slot<socket::Msg> = Slot::new();
         let address = slot.clone();
         Arc::new(OpenSocket {
-            id: opening.id,
+            id: opening.id(),
             started,
+            log,
             // Nobody there: the actor looks at the queue when it starts.
             news: Queue::new(move || drop(address.cast(socket::Msg::Look))),
             slot,
@@ -108,7 +116,8 @@ impl OpenSocket {
 impl Batch {
     /// An empty one, whose bytes are taken from this budget.
     pub(crate) fn new(memory: &Arc<Memory>) -> Batch {
-        Batch { bytes: Vec::new(), chunks: Vec::new(), share: Share::none(memory), closed: None, last_us: 0 }
+        let share = Share::none(memory);
+        Batch { bytes: Vec::new(), chunks: Vec::new(), share, logged: 0..0, closed: None, last_us: 0 }
     }
 
     /// Copies bytes that passed; what the budget has no room for is counted.
@@ -129,6 +138,11 @@ impl Batch {
             }
             _ => self.chunks.push(Chunk { side, length: bytes.len(), at_us, is_missed }),
         }
+    }
+
+    /// When its first byte passed.
+    pub(crate) fn begins_us(&self) -> Option<u64> {
+        self.chunks.first().map(|it| it.at_us)
     }
 
     /// Copies nothing more: whatever passes until it is handed over is counted as missed, however much that is.

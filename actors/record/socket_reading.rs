@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* every guard of the ledger that is taken here goes with a piece, or is counted as dropped.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +16,11 @@ use api_log::recording::Mark;
 use api_log::socket::{PartLimits, Piece, SocketEnd, SocketLimits, SocketReader, SocketTrace, Unread};
 use api_log::wire::websocket::Deflate;
 
-use super::captured::{Captured, Memory, Share};
-use super::held::{CapturedPiece, Content};
+use super::captured::Captured;
+use super::cover::Stretch;
+use super::held::{CapturedPiece, Content, PieceSource};
 use super::intake::Intake;
+use super::memory::{Memory, Share};
 use super::open_socket::{Batch, Ended, News, Passed};
 
 /// A part of a socket is sealed when it holds so much.
@@ -55,7 +58,13 @@ impl Shared {
 
 /// One socket's reading.
 pub(crate) struct Reading {
-    opening: Captured,
+    opening: Arc<Captured>,
+    /// What of its log the pieces that it gives are made from.
+    stretch: Arc<Stretch>,
+    /// Where the batches begin that may hold something of what is open, in the log and in time.
+    begins: VecDeque<(u64, u64)>,
+    /// Where in the log the last batch ends that was read.
+    read_until: u64,
     handshake: Option<Arc<Exchange>>,
     state: State,
     /// What the reader is at; still here after it failed.
@@ -92,7 +101,11 @@ impl Reading {
     /// Nothing was read yet of the socket that this exchange opened.
     pub(super) fn new(mut opening: Captured, memory: &Arc<Memory>) -> Reading {
         let guards = opening.in_flight.take().into_iter().collect();
+        let opening = Arc::new(opening);
         Reading {
+            stretch: Stretch::first(opening.clone()),
+            begins: VecDeque::new(),
+            read_until: 0,
             opening,
             handshake: None,
             state: State::New,
@@ -129,8 +142,12 @@ impl Reading {
                     State::Counting(unread) => count(batch, unread),
                     State::New | State::Over => {}
                 }
+                let (logged, begins_us) = (batch.logged.clone(), batch.begins_us());
                 self.under_way = None;
                 self.give(None, shared);
+                self.begins.extend(begins_us.map(|at_us| (logged.start, at_us)));
+                self.read_until = self.read_until.max(logged.end);
+                self.cover(self.read_until);
             }
             Some(News::Ended(ended)) => {
                 let ended = *ended;
@@ -150,6 +167,29 @@ impl Reading {
             self.share.set(reader.held_bytes() as u64);
         }
         self.give(None, shared);
+        self.cover(self.read_until);
+    }
+
+    /// Notes how far everything was given: up to `end`, or to the batch in which the oldest began that is open.
+    fn cover(&mut self, end: u64) {
+        let open_since = match &self.state {
+            State::Reading(reader) => reader.open_since_us(),
+            State::New | State::Counting(_) | State::Over => None,
+        };
+        let covered = match open_since {
+            None => {
+                self.begins.clear();
+                Some(end)
+            }
+            Some(since) => {
+                let behind = self.begins.partition_point(|(_, at_us)| *at_us <= since).saturating_sub(1);
+                self.begins.drain(..behind);
+                self.begins.front().filter(|_| behind > 0).map(|(offset, _)| *offset)
+            }
+        };
+        if let Some(covered) = covered {
+            self.stretch = self.stretch.next(covered);
+        }
     }
 
     /// The actor that read failed in the middle: saves what there is and goes on without a reader.
@@ -249,12 +289,13 @@ impl Reading {
         let mut share = Share::none(&shared.memory);
         share.set(piece.held_bytes() as u64);
         let id = if is_first { handshake.id } else { shared.ids.next(UnixMillis::now()) };
-        shared.intake.ended.push(Content::Piece(CapturedPiece {
+        shared.intake.ended.push(Content::Piece(Box::new(CapturedPiece {
             trace: SocketTrace { id, handshake, number, piece, ended },
             handed_over: Instant::now(),
             _share: share,
+            source: PieceSource::Read(self.stretch.clone()),
             _in_flight: in_flight,
-        }));
+        })));
     }
 
     /// Guards of pieces that went down with their reader.

@@ -1,17 +1,28 @@
-//! The spool: moves blocks of large captures from memory to files in `tmp/`.
+//! The spool: appends what captures have to files in `tmp/`, about once a second, and takes large ones out of memory.
 //!
-//! A block is readable wherever it stands, so a crash, or a disk that refuses, costs nothing but memory.
+//! A log is readable wherever it stands, so a crash, or a disk that refuses, costs nothing but memory and safety.
+//! It also tends the arena, whose system calls no lane makes.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use api_log::counters::Counters;
+use api_log::ids::TraceIds;
+use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::intake::{Intake, LOOK_EVERY, SpillOrder};
-use crate::kit::ChildHealth;
+use super::intake::{LOOK_EVERY, SpoolOrder};
+use super::log::{Log, LogShared};
+use crate::kit::{ChildHealth, Condition};
 
-/// Pause after a refusal, so that a full disk is not asked for each block.
+/// Captures older than this are spooled, and this often.
+const EVERY: Duration = Duration::from_secs(1);
+/// However much there is to do, it takes one part in so many of the time.
+const IDLE_PARTS: u32 = 10;
+/// Logs spooled in one go; then the mailbox has its turn.
+const AT_ONCE: usize = 64;
+/// Pause after a refusal, so that a full disk is not asked for each log.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Spool;
@@ -19,57 +30,148 @@ pub(crate) struct Spool;
 pub(crate) enum Msg {
     /// There is something in the queue.
     Wake,
+    /// The arena has few free chunks.
+    Tend,
+    /// It is time to look at all logs.
+    Look,
+    /// The look goes on.
+    GoOn,
 }
 
 #[derive(Clone)]
 pub(crate) struct Args {
-    pub(crate) intake: Arc<Intake>,
+    pub(crate) logs: Arc<LogShared>,
+    /// Logs that do not begin in the arena.
+    pub(crate) strays: Arc<Mutex<Vec<Weak<Log>>>>,
+    pub(crate) ids: Arc<TraceIds>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Arc<ChildHealth>,
+    /// There is less memory for the arena than it wants.
+    pub(crate) arena_is_short: Condition,
+}
+
+pub(crate) struct State {
+    args: Args,
+    due: VecDeque<Arc<Log>>,
+    looked: Instant,
+    buffer: Vec<u8>,
 }
 
 impl Actor for Spool {
     type Msg = Msg;
-    type State = Args;
+    type State = State;
     type Arguments = Args;
 
-    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         myself.cast(Msg::Wake)?;
         myself.send_interval(LOOK_EVERY, || Msg::Wake);
-        Ok(args)
+        myself.send_after(EVERY, || Msg::Look);
+        Ok(State { args, due: VecDeque::new(), looked: Instant::now(), buffer: Vec::new() })
     }
 
-    async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut Args) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
-            Msg::Wake => state.spill(&myself),
+            Msg::Wake => state.carry_out(&myself),
+            Msg::Tend => state.args.tend(),
+            Msg::Look => state.look(&myself),
+            Msg::GoOn => state.go_on(&myself),
         }
         Ok(())
     }
 }
 
-impl Args {
-    /// Moves one block and comes back for the next, so that a drain is not kept waiting by a long queue.
-    fn spill(&self, myself: &ActorRef<Msg>) {
-        let spills = &self.intake.spills;
-        let Some(SpillOrder { block, file }) = spills.pop() else {
+impl State {
+    /// Carries out one order and comes back for the next, so that a drain is not kept waiting by a long queue.
+    fn carry_out(&mut self, myself: &ActorRef<Msg>) {
+        let spills = &self.args.logs.intake.spills;
+        let Some(order) = spills.pop() else {
             if !spills.sleep() {
                 wake(myself);
             }
             return;
         };
-        fault!("spool");
-        self.health.progressed();
-        let Some(block) = block.upgrade() else { return wake(myself) };
-        let _pending = self.health.begin();
-        match fault!(io "spool.write").and_then(|()| block.spill(&file)) {
-            Ok(()) => {
-                self.counters.recording.spilled_blocks.increment();
-                wake(myself);
+        self.args.health.progressed();
+        match order {
+            SpoolOrder::Watch(log) => self.args.strays.lock().push(log),
+            SpoolOrder::Discard(log) => drop(log),
+            SpoolOrder::Spill(log) => {
+                fault!("spool");
+                if let Some(log) = log.upgrade() {
+                    log.take_order();
+                    let _pending = self.args.health.begin();
+                    if !self.spool(&log) {
+                        myself.send_after(REFUSED_PAUSE, || Msg::Wake);
+                        return;
+                    }
+                }
+            }
+        }
+        wake(myself);
+    }
+
+    /// Looks which logs are old enough.
+    fn look(&mut self, myself: &ActorRef<Msg>) {
+        let Args { logs, strays, ids, .. } = &self.args;
+        self.looked = Instant::now();
+        let is_old = |log: &Arc<Log>| log.began.elapsed() >= EVERY;
+        self.due.extend((0..logs.arena.heads()).filter_map(|head| logs.arena.log(head)).filter(is_old));
+        let mut strays = strays.lock();
+        strays.retain(|it| it.strong_count() > 0);
+        self.due.extend(strays.iter().filter_map(Weak::upgrade).filter(is_old));
+        drop(strays);
+        logs.arena.note_last_id(ids.last());
+        self.args.tend();
+        self.go_on(myself);
+    }
+
+    fn go_on(&mut self, myself: &ActorRef<Msg>) {
+        let _pending = self.args.health.begin();
+        for _ in 0..AT_ONCE {
+            let Some(log) = self.due.pop_front() else { break };
+            self.args.health.progressed();
+            if !self.spool(&log) {
+                self.due.clear();
+            }
+        }
+        if self.due.is_empty() {
+            let took = self.looked.elapsed();
+            myself.send_after(EVERY.max(took * IDLE_PARTS).saturating_sub(took), || Msg::Look);
+        } else {
+            // An error means that the recorder ends: what is left is read from memory.
+            let _ = myself.cast(Msg::GoOn);
+        }
+    }
+
+    /// Appends what is new, and takes a large log out of memory; `false` if the disk refuses.
+    fn spool(&mut self, log: &Log) -> bool {
+        let counters = &self.args.counters.recording;
+        match fault!(io "spool.write").and_then(|()| log.spool(&mut self.buffer)) {
+            Ok(_) => {
+                if log.is_large() {
+                    counters.spilled_blocks.add(log.shed());
+                }
+                true
             }
             Err(error) => {
-                self.counters.recording.spill_errors.increment();
-                tracing::warn!(%error, "a capture cannot move to tmp/ and stays in memory");
-                myself.send_after(REFUSED_PAUSE, || Msg::Wake);
+                counters.spill_errors.increment();
+                tracing::warn!(%error, "captures cannot be spooled to tmp/ and stay in memory");
+                false
+            }
+        }
+    }
+}
+
+impl Args {
+    fn tend(&self) {
+        match self.logs.arena.tend() {
+            Ok(()) => {
+                self.arena_is_short.clear();
+            }
+            Err(error) => {
+                let reason = format!("no more memory for captures: {error}; new ones do not survive a crash");
+                if self.arena_is_short.raise(reason) {
+                    tracing::warn!(%error, "the arena of captures cannot grow");
+                }
             }
         }
     }

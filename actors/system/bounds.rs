@@ -9,11 +9,12 @@ use super::MOST_WAITING;
 use crate::kit::{BoundReport, Registry};
 use crate::proxy::listener::Front;
 use crate::record::finalizer::Shared;
-use crate::record::{Intake, MOST_NEWS, MOST_SPILLS, Memory, OpenSockets};
+use crate::record::{Intake, LogShared, MOST_NEWS, MOST_SPILLS, Memory, OpenSockets};
 
 /// What has bounds.
 pub(super) struct Bounded<'s> {
     pub(super) memory: &'s Arc<Memory>,
+    pub(super) logs: &'s Arc<LogShared>,
     pub(super) intake: &'s Arc<Intake>,
     pub(super) shared: &'s Arc<Shared>,
     pub(super) sockets: &'s Arc<OpenSockets>,
@@ -34,6 +35,14 @@ pub(super) fn show(registry: &Registry, it: Bounded<'_>) {
             .dropped("bodies_cut", recording.capture_memory_cut.get())
             .dropped("socket_bytes_missed", recording.socket_bytes_missed.get())
     });
+    let logs = it.logs.clone();
+    registry.show_bound("arena", move |name| {
+        let arena = logs.arena.report();
+        BoundReport::new(name)
+            .bytes(arena.allocated_bytes, arena.high_water_bytes, Some(arena.limit_bytes))
+            .within("captures")
+            .dropped("chunks_from_heap", arena.heap_chunks)
+    });
     let (intake, counters) = (it.intake.clone(), it.counters.clone());
     registry.show_bound("ended_exchanges", move |name| {
         let (now, high_water) = (intake.ended.len() as u64, intake.ended.high_water() as u64);
@@ -41,6 +50,7 @@ pub(super) fn show(registry: &Registry, it: Bounded<'_>) {
             .count(now, high_water, Some(MOST_WAITING as u64))
             .within("captures")
             .dropped(DropCause::WriterFull.name(), counters.ledger.dropped(DropCause::WriterFull))
+            .dropped(DropCause::BudgetFull.name(), counters.ledger.dropped(DropCause::BudgetFull))
     });
     let intake = it.intake.clone();
     registry.show_bound("spill_orders", move |name| {

@@ -14,7 +14,7 @@ use crate::notify;
 use crate::proxy::listener::Front;
 use crate::proxy::{LaneHandle, Order};
 use crate::record::Intake;
-use crate::record::finalizer::Shared;
+use crate::record::finalizer::{Rest, Shared};
 use crate::record::index::Door;
 
 /// What connections may take to end once they are cut.
@@ -64,7 +64,7 @@ impl System {
     }
 
     async fn end(self, mut hurried: watch::Receiver<bool>) -> bool {
-        let System { root, front, lanes, intake, shared, counters, recording, grace, api, escalation, .. } = self;
+        let System { root, front, lanes, intake, shared, logs, counters, recording, grace, api, escalation, .. } = self;
         let _until_the_end = self.lock;
         drop(api);
         // What blocks its thread gets on no further for being waited for.
@@ -104,11 +104,19 @@ impl System {
             recording.shutdown_timeout(Duration::from_secs(1));
         });
         let has_ended = ended.await.is_ok();
-        let unwritten = shared.spool_the_rest(&intake);
-        if unwritten > 0 {
-            tracing::error!(unwritten, "nobody was left to write these traces");
+        let Rest { left, dropped } = shared.spool_the_rest(&intake);
+        if left + dropped > 0 {
+            tracing::error!(
+                left,
+                dropped,
+                "nobody was there to write these traces; those left the next start recovers"
+            );
         }
-        has_ended && drained.is_ok() && counters.ledger.dropped(DropCause::Shutdown) == 0
+        // What stands in it is found by the next start.
+        logs.arena.close();
+        let is_all_done =
+            counters.ledger.dropped(DropCause::Shutdown) == 0 && counters.recording.left_to_recover.get() == 0;
+        has_ended && drained.is_ok() && is_all_done
     }
 }
 

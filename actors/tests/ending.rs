@@ -107,11 +107,48 @@ async fn traces_are_written_though_the_writers_and_finalizers_die_while_the_reco
     rig.check_files().lost_nothing();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_written_when_the_recorder_ends_is_counted() {
-    let mut rig = Rig::start().await;
+/// Ends a recorder whose writers fail on and on, with so many traces that none of them takes.
+async fn end_without_writers(rig: &mut Rig, traces: u64) {
     faults::arm("writers", u32::MAX);
-    rig.traffic(8).await;
-    assert!(!rig.drain().await);
+    rig.traffic(traces).await;
+    assert!(!rig.drain().await, "not all was finished");
+    faults::arm("writers", 0);
+    let seen = rig.counters.ledger.snapshot();
+    assert!(seen.balanced && seen.accepted == traces && seen.recorded == 0, "{seen:?}");
+}
+
+/// Starts it again: what was left is recorded, each once.
+async fn is_recorded_at_the_next_start(rig: &mut Rig, traces: u64) {
+    let seen = rig.counters.ledger.snapshot();
+    assert_eq!((seen.in_flight, rig.counters.recording.left_to_recover.get()), (traces, traces), "{seen:?}");
+    rig.start_again().await;
+    rig.expect(traces);
+    rig.settled().await.lost_nothing();
+    assert_eq!(rig.counters.recording.recovered.get(), traces);
+    assert!(rig.lines().iter().all(|line| line["end"] == "complete"), "{:?}", rig.lines());
+    assert!(rig.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_written_when_the_recorder_ends_is_recorded_at_the_next_start() {
+    let mut rig = Rig::start().await;
+    end_without_writers(&mut rig, 8).await;
+    is_recorded_at_the_next_start(&mut rig, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_memory_that_survives_it_is_spooled_at_the_end() {
+    let mut rig = Rig::with(&[("APILOG_CAPTURE_ARENA_DIR", "/dev/null/none")]).await;
+    rig.is_told("captures_unsafe", Some("do not survive")).await;
+    end_without_writers(&mut rig, 8).await;
+    is_recorded_at_the_next_start(&mut rig, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_neither_be_written_nor_spooled_when_the_recorder_ends_is_counted() {
+    let mut rig = Rig::with(&[("APILOG_CAPTURE_ARENA_DIR", "/dev/null/none")]).await;
+    std::fs::remove_dir(rig.layout.tmp()).unwrap();
+    std::fs::write(rig.layout.tmp(), "no folder").unwrap();
+    end_without_writers(&mut rig, 8).await;
     rig.check_files().dropped_only(8, DropCause::Shutdown);
 }

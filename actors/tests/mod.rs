@@ -8,6 +8,7 @@ mod ending;
 mod index;
 mod killed;
 mod memory;
+mod recovery;
 mod retention;
 mod rig;
 mod sealing;

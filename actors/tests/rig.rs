@@ -60,10 +60,13 @@ impl Rig {
             ("APILOG_PROXY_LISTEN", "127.0.0.1:0".to_owned()),
             ("APILOG_API_LISTEN", "127.0.0.1:0".to_owned()),
             ("APILOG_STORAGE_DATA_DIR", data_dir.display().to_string()),
+            // Goes with the test, however that ends.
+            ("APILOG_CAPTURE_ARENA_DIR", dir.path().join("arenas").display().to_string()),
             ("APILOG_PROXY_LANES", "2".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        settings.retain(|(name, _)| more.iter().all(|(other, _)| name != other));
         settings.extend(more.iter().map(|(name, value)| (name.to_string(), value.to_string())));
         let system = start(&settings).await;
         Rig {

@@ -86,8 +86,11 @@ configuration! {
         enabled: bool as Switch = "true", ANY.reloadable();
         /// How much memory all running captures may take together.
         memory_bytes: u64 as Size<u64> = "256MiB", ANY.range(1 << 20, TIB);
-        /// How much of that one direction of one exchange may take before it moves to a temporary file.
+        /// How much of that one exchange may take before it moves to a temporary file.
         spill_bytes: u64 as Size<u64> = "1MiB", ANY.range(4 << 10, GIB);
+        /// A folder, on a tmpfs, for that memory, so that a crash of the program loses no capture; empty = `tmp` in the
+        /// data folder if it is one, else a folder in `/dev/shm`.
+        arena_dir: Option<PathBuf> as Optional<Folder> = "", ANY;
         /// How many bytes of lines one key may leave on one UTC day; beyond, its traces are recorded without their bodies,
         /// and say so; 0 = no limit.
         per_key_daily_bytes: u64 as Size<u64> = "0", ANY.range(0, i64::MAX);

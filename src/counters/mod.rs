@@ -192,6 +192,12 @@ pub struct Recording {
     pub socket_bytes_missed: Count,
     /// Readers of sockets that failed; what they had read was recorded as cut.
     pub socket_readers_failed: Count,
+    /// Captures that had no outcome when the recorder ended, and were left to be recovered.
+    pub left_to_recover: Count,
+    /// Captures of an earlier run that were taken in.
+    pub recovered: Count,
+    /// Captures of an earlier run that could not be read, and were kept aside.
+    pub unreadable_logs: Count,
     /// Segments sealed.
     pub sealed_segments: Count,
     /// Plain bytes of the segments sealed.
@@ -218,6 +224,9 @@ pub struct RecordingSnapshot {
     pub over_budget: u64,
     pub socket_bytes_missed: u64,
     pub socket_readers_failed: u64,
+    pub left_to_recover: u64,
+    pub recovered: u64,
+    pub unreadable_logs: u64,
     pub sealed_segments: u64,
     pub sealed_bytes_in: u64,
     pub sealed_bytes_out: u64,
@@ -240,6 +249,9 @@ impl Recording {
             over_budget: self.over_budget.get(),
             socket_bytes_missed: self.socket_bytes_missed.get(),
             socket_readers_failed: self.socket_readers_failed.get(),
+            left_to_recover: self.left_to_recover.get(),
+            recovered: self.recovered.get(),
+            unreadable_logs: self.unreadable_logs.get(),
             sealed_segments: self.sealed_segments.get(),
             sealed_bytes_in: self.sealed_bytes_in.get(),
             sealed_bytes_out: self.sealed_bytes_out.get(),

@@ -164,6 +164,13 @@ impl SocketReader {
         self.open_turns() + usize::from(!self.recorder.is_empty())
     }
 
+    /// When the oldest began of what is not whole yet: a turn, a part, a message. `None` if all that came was given.
+    pub fn open_since_us(&self) -> Option<u64> {
+        let turns = self.turns.as_ref().and_then(TurnSplitter::open_since_us);
+        let messages = [&self.client, &self.server].map(FrameReader::open_since_us);
+        turns.into_iter().chain(self.recorder.open_since_us()).chain(messages.into_iter().flatten()).min()
+    }
+
     /// How many turns are open.
     pub fn open_turns(&self) -> usize {
         self.turns.as_ref().map_or(0, TurnSplitter::open_turns)

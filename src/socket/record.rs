@@ -114,6 +114,11 @@ impl SocketRecorder {
         self.held_bytes
     }
 
+    /// When the first event came that was not given away.
+    pub fn open_since_us(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.part.start_us)
+    }
+
     /// Whether there is nothing that was not given away.
     pub fn is_empty(&self) -> bool {
         self.part.events.is_empty()

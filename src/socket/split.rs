@@ -106,6 +106,11 @@ impl TurnSplitter {
         self.open.len()
     }
 
+    /// When the oldest of them began.
+    pub fn open_since_us(&self) -> Option<u64> {
+        self.open.iter().map(|it| it.turn.start_us).min()
+    }
+
     /// Bytes that the open turns hold.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes

@@ -84,6 +84,25 @@ impl Layout {
         self.root.join("tmp")
     }
 
+    /// The spool of a capture.
+    pub fn spool(&self, trace: TraceId) -> PathBuf {
+        self.tmp().join(format!("{trace}.spool"))
+    }
+
+    /// The traces that have a spool, by their ids.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn spools(&self) -> io::Result<BTreeSet<TraceId>> {
+        let names = names_in(&self.tmp())?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".spool")?.parse().ok()).collect())
+    }
+
+    /// What tells this data dir from others.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
     /// The hosted viewer's files, unless configured elsewhere.
     pub fn viewer_cache(&self) -> PathBuf {
         self.root.join("viewer-cache")

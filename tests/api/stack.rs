@@ -42,6 +42,8 @@ impl Recorder {
             // Tests put files of past days there, and look at them again.
             .env("APILOG_STORAGE_SEAL", "off")
             .env("APILOG_STORAGE_DATA_DIR", data_dir)
+            // Goes with the test, however that ends.
+            .env("APILOG_CAPTURE_ARENA_DIR", data_dir.join("arenas"))
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -100,6 +100,8 @@ impl Recorder {
             .env("APILOG_PROXY_LISTEN", "127.0.0.1:0")
             .env("APILOG_API_LISTEN", "127.0.0.1:0")
             .env("APILOG_STORAGE_DATA_DIR", data_dir.path())
+            // Goes with the test, however that ends.
+            .env("APILOG_CAPTURE_ARENA_DIR", data_dir.path().join("arenas"))
             .env("APILOG_VIEWER_ENABLED", "false")
             // One lane, so that which connections can be reused is certain.
             .env("APILOG_PROXY_LANES", "1")

@@ -73,6 +73,8 @@ impl Rig {
             ("APILOG_PROXY_LISTEN", "127.0.0.1:0".to_owned()),
             ("APILOG_API_LISTEN", "127.0.0.1:0".to_owned()),
             ("APILOG_STORAGE_DATA_DIR", data_dir.display().to_string()),
+            // Goes with the test, however that ends.
+            ("APILOG_CAPTURE_ARENA_DIR", dir.path().join("arenas").display().to_string()),
             ("APILOG_PROXY_LANES", "1".to_owned()),
         ];
         let given = given.into_iter().chain(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));

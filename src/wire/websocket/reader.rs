@@ -205,6 +205,16 @@ impl FrameReader {
         self.open.as_ref().map_or(0, |open| open.body.kept.len())
     }
 
+    /// When the message or frame began that is not whole yet; `None` between two.
+    pub fn open_since_us(&self) -> Option<u64> {
+        let frame = match &self.state {
+            State::Header { length: 0, .. } | State::Unreadable => None,
+            State::Header { at_us, .. } => Some(*at_us),
+            State::Payload(frame) => Some(frame.at_us),
+        };
+        frame.into_iter().chain(self.open.as_ref().map(|open| open.at_us)).min()
+    }
+
     fn read_header<'a>(&mut self, bytes: &'a [u8], at_us: u64, out: &mut Vec<Message>) -> &'a [u8] {
         let State::Header { bytes: header, length, at_us: first_at_us } = &mut self.state else {
             return bytes;
