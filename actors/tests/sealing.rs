@@ -144,7 +144,11 @@ async fn what_is_sealed_is_deleted_with_its_rows_and_what_is_half_deleted_is_not
     .await;
     all_sealed(&rig, Form::Zstd).await;
     let sealed = past(&rig).len();
-    assert_eq!(rig.counters.recording.sealed_segments.get() as usize, sealed);
+    until("all of them to be counted", || match rig.counters.recording.sealed_segments.get() as usize {
+        counted if counted == sealed => Ok(()),
+        counted => Err(format!("{counted} of {sealed}")),
+    })
+    .await;
     let left = rig.lines().len();
     assert!(left > 0 && left < lines);
     all_is_found(&rig, left).await;
