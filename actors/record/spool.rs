@@ -135,6 +135,8 @@ impl State {
     /// Appends what is new, and takes a large log out of memory; `false` if the disk refuses.
     fn spool(&mut self, log: &Log) -> bool {
         let counters = &self.args.counters.recording;
+        #[cfg(test)]
+        crate::faults::stall("disk.stalled");
         match fault!(io "spool.write").and_then(|()| log.spool(&mut self.buffer)) {
             Ok(_) => {
                 if log.is_large() {
