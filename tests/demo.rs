@@ -160,6 +160,6 @@ fn a_data_dir_that_cannot_be_had_ends_the_demo_with_1() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let output = api_log(&["demo", "--data-dir", file.path().to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).starts_with("api-log: demo: cannot create "), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).starts_with("api-log: demo: cannot make or open "), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout), "");
 }

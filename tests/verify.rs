@@ -7,6 +7,7 @@ mod fixture;
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +16,7 @@ use api_log::ids::{SegmentId, TraceId};
 use api_log::index::{Budget, WriterState, catch_up, schema};
 use api_log::jsonl::file::JsonlFile;
 use api_log::jsonl::line::read_row;
+use api_log::jsonl::sealed::{Codec, Table, seal};
 use api_log::media::{Attachment, write};
 use api_log::store::layout::{Form, Layout};
 use api_log::trace::{FinalizeSettings, finalize};
@@ -203,6 +205,19 @@ fn every_kind_of_damage_is_found_and_mended_where_no_byte_is_lost() {
             let path = it.file(SEALED, Form::Zstd);
             let bytes = fs::read(&path).unwrap();
             fs::write(path, &bytes[..bytes.len() - 8]).unwrap();
+        }),
+        (&["damaged_file"], Mended::No, |it| {
+            // One byte in the midst of a block, as only its checksum tells.
+            let segment: SegmentId = SEALED.parse().unwrap();
+            let packed = fs::read(it.file(SEALED, Form::Zstd)).unwrap();
+            it.write(&it.file(SEALED, Form::Plain), zstd::decode_all(&packed[..]).unwrap());
+            fs::remove_file(it.file(SEALED, Form::Zstd)).unwrap();
+            seal(&it.layout, segment, Codec::Zstd, &mut |_| ControlFlow::Continue(())).unwrap();
+            let path = it.file(SEALED, Form::Zstd);
+            let mut bytes = fs::read(&path).unwrap();
+            let table = Table::read(&mut fs::File::open(&path).unwrap(), Codec::Zstd).unwrap().unwrap();
+            bytes[table.packed_bytes() as usize - 1] ^= 1;
+            fs::write(path, bytes).unwrap();
         }),
         (&["bad_line"], Mended::Yes, |it| {
             it.append_raw("this is no trace\n");

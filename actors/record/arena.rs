@@ -215,7 +215,7 @@ impl Arena {
         }
     }
 
-    /// Notes whose log begins in this chunk, so that [`Arena::logs`] finds it; `false` if it cannot be noted here.
+    /// Notes whose log begins in this chunk, so that whoever recovers finds it; `false` if it cannot be noted here.
     pub(crate) fn note(&self, chunk: &Chunk, log: Weak<Log>) -> bool {
         match chunk.home {
             ChunkHome::Arena(index) if chunk.class == 0 => {

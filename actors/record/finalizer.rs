@@ -336,7 +336,7 @@ impl Args {
             return;
         }
         let Ok(_lease) = self.shared.leases.shared(segment) else { return };
-        if !self.shared.layout.has(segment) {
+        if !self.shared.layout.has_segment(segment).unwrap_or(true) {
             return;
         }
         let _under_way = self.health.begin();

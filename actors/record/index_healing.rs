@@ -27,6 +27,9 @@ const BESIDE_FROM_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 64 << 20 };
 const REST: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(1) };
 /// After how long a rebuild that failed is tried again.
 const REBUILD_AGAIN_AFTER: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(60) };
+/// How often the index is looked through though nothing is suspected: damage may come while its own writer writes, and
+/// lie where nobody looks for long.
+const CHECK_EVERY: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(3600) };
 /// Looking through the index takes at most one part in so many of the time.
 const CHECK_SHARE: u32 = 20;
 
@@ -37,6 +40,7 @@ pub(super) struct Healing {
     /// Since when, and which file.
     check: Option<(Instant, Option<Look>)>,
     next_check: Option<Instant>,
+    regular_check: Option<Instant>,
     rebuild_again: Option<Instant>,
 }
 
@@ -44,6 +48,16 @@ impl Healing {
     /// Whether it was refused just now.
     pub(super) fn is_resting(&self) -> bool {
         self.rest_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whether it is time to look through it, whatever is suspected.
+    fn is_check_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.regular_check.is_some_and(|at| now >= at);
+        if is_due || self.regular_check.is_none() {
+            self.regular_check = Some(now + CHECK_EVERY);
+        }
+        is_due
     }
 
     fn rest(&mut self) {
@@ -64,7 +78,7 @@ impl State {
         if self.do_on(myself, |_, _| Ok(())).await.is_err() {
             return;
         }
-        if self.status().is_suspect() {
+        if self.healing.is_check_due() | self.status().is_suspect() {
             self.begin_check();
         }
         self.make_corrections(myself).await;
@@ -213,7 +227,7 @@ impl State {
                     self.status().suspect();
                 }
                 let open = Open::new(connection, self.args.layout.index(), self.args.leases.clone()).await;
-                self.learn_what_is_missing(&open).await?;
+                self.learn_what_is_missing(myself, &open).await?;
                 self.begin_to_catch_up(myself);
                 Ok(self.open.insert(open).clone())
             }
@@ -234,7 +248,7 @@ impl State {
 
     /// Before the first row: which segments hold lines that are not indexed. Reads none of them. If that is all of
     /// them, and much, new rows are taken at once, and a whole index is made beside this one.
-    async fn learn_what_is_missing(&mut self, open: &Open) -> Result<(), ()> {
+    async fn learn_what_is_missing(&mut self, myself: &ActorRef<Msg>, open: &Open) -> Result<(), ()> {
         let layout = self.args.layout.clone();
         let budget = index::Budget { bytes: 0 };
         let looked = open
@@ -258,6 +272,11 @@ impl State {
                 self.status().failed(&error);
                 match error.trouble() {
                     Trouble::Locked => self.locked(&error),
+                    // The damage is not where an opening looks.
+                    Trouble::Damaged => {
+                        self.open = Some(open.clone());
+                        self.set_aside(myself, &error.to_string()).await;
+                    }
                     _ => self.refused(&error),
                 }
                 Err(())
@@ -296,7 +315,7 @@ impl State {
         let is_this_one = matches!((looked_at, now), (Some(before), Some(now)) if before.is_same_file(&now));
         match checked {
             _ if !is_this_one => {}
-            Checked::Whole => tracing::info!("the index was looked through, and is whole"),
+            Checked::Whole => tracing::debug!("the index was looked through, and is whole"),
             Checked::Unknown(reason) => tracing::info!(reason, "the index could not be looked through"),
             Checked::Damaged(damage) => {
                 self.status().failed(&damage);

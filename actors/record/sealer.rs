@@ -194,6 +194,10 @@ impl Args {
             return;
         }
         let Ok(_lease) = self.leases.shared(segment) else { return };
+        // Half deleted, and left so by a crash: it is not kept from being finished.
+        if self.layout.deletion_mark(segment).exists() {
+            return;
+        }
         let mut watch = |step: Step| {
             self.health.progressed();
             #[cfg(test)]

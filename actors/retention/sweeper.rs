@@ -27,6 +27,8 @@ const TICK: Duration = Duration::from_secs(60);
 const COUNT_EVERY: Duration = Duration::from_secs(600);
 /// Until it goes on with what was more than one plan may delete.
 const SOON: Duration = Duration::from_secs(1);
+/// Until it comes back to what could not be deleted, for somebody read or sealed it, or the disk refused.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long the rows of a segment may take. Those that are left are removed when its file is found gone.
 const ROWS_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes that may be written beyond a limit that nothing can be done about, until it is tried again.
@@ -76,6 +78,8 @@ struct Sweep {
     /// The limits that it is for.
     change: u64,
     freed: u64,
+    /// Something stays that should not.
+    left_some: bool,
     _pending: Pending,
 }
 
@@ -127,7 +131,7 @@ impl State {
             let old = inventory.empty.iter().filter(|(date, _)| !plan.may_grow(*date));
             old.for_each(|(_, folder)| evict::remove_if_empty(folder));
         }
-        self.sweep = Some(Sweep { plan, change: limits.change, freed: 0, _pending: pending });
+        self.sweep = Some(Sweep { plan, change: limits.change, freed: 0, left_some: false, _pending: pending });
         // An error means that the recorder ends.
         let _ = myself.cast(Msg::Step);
     }
@@ -204,6 +208,8 @@ impl State {
             sweep.freed += evicted.bytes;
             self.forget(step, &evicted.media);
             self.publish(&sweep, matches!(step, Step::Segment(_)), evicted.bytes);
+        } else {
+            sweep.left_some = true;
         }
         self.sweep = Some(sweep);
         let _ = myself.cast(Msg::Step);
@@ -211,7 +217,7 @@ impl State {
 
     /// A segment with all that belongs to it: rows first, so that no list shows what cannot be read.
     async fn delete_segment(&self, segment: SegmentId, why: Why, may_grow: bool) -> Option<Evicted> {
-        // In use: passed over, and looked at again the next time.
+        // In use: passed over, and looked at again soon.
         let lease = self.args.leases.exclusive(segment).ok()?;
         // Closed, and so it stays: no writer opens it again while it is half there.
         if !self.args.segments.finish(segment) {
@@ -340,6 +346,8 @@ impl State {
             myself.send_after(SOON, || Msg::Look);
         } else if std::mem::take(&mut self.looks_again) {
             let _ = myself.cast(Msg::Look);
+        } else if sweep.left_some {
+            myself.send_after(AGAIN, || Msg::Tick);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Files of past days are sealed while everything goes on, and the sealer may die over it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -113,6 +114,58 @@ async fn the_sealer_is_killed_at_any_moment_and_resumes() {
     }
     all_sealed(&rig, Form::Zstd).await;
     all_is_found(&rig, lines).await;
+    assert!(rig.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_tail_that_nobody_could_cut_is_kept_aside_and_counted() {
+    let (mut rig, lines) = with_past_days(&[]).await;
+    let torn = past(&rig)[0].0;
+    let plain = rig.layout.segment(torn, Form::Plain);
+    std::fs::OpenOptions::new().append(true).open(plain).unwrap().write_all(b"{\"id\":\"half").unwrap();
+    rig.start_again().await;
+    all_sealed(&rig, Form::Zstd).await;
+    assert_eq!(std::fs::read_to_string(rig.layout.torn_line(torn)).unwrap(), "{\"id\":\"half\n");
+    assert_eq!(rig.counters.recording.torn_lines.get(), 1);
+    all_is_found(&rig, lines).await;
+    assert!(rig.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sealed_is_deleted_with_its_rows_and_what_is_half_deleted_is_not_sealed() {
+    let (mut rig, lines) = with_past_days(&[]).await;
+    let half = past(&rig)[0].0;
+    std::fs::write(rig.layout.deletion_mark(half), "").unwrap();
+    rig.start_again().await;
+    until("the half of it to be gone", || match rig.layout.has_segment(half).unwrap() {
+        true => Err("there".into()),
+        false => Ok(()),
+    })
+    .await;
+    all_sealed(&rig, Form::Zstd).await;
+    let sealed = past(&rig).len();
+    until("all of them to be counted", || match rig.counters.recording.sealed_segments.get() as usize {
+        counted if counted == sealed => Ok(()),
+        counted => Err(format!("{counted} of {sealed}")),
+    })
+    .await;
+    let left = rig.lines().len();
+    assert!(left > 0 && left < lines);
+    all_is_found(&rig, left).await;
+    assert!(rig.drain().await);
+    rig.set("APILOG_RETENTION_MAX_AGE", "24h");
+    rig.start_again().await;
+    until("everything of the past to be gone", || match past(&rig).len() {
+        0 => Ok(()),
+        left => Err(format!("{left} are left")),
+    })
+    .await;
+    until("its rows to be gone", || match rig.rows()?.len() {
+        0 => Ok(()),
+        left => Err(format!("{left} are left")),
+    })
+    .await;
+    assert_eq!(rig.counters.evicted_traces.get() as usize, left);
     assert!(rig.drain().await);
 }
 

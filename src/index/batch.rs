@@ -35,6 +35,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// The last batch of what gives no lines.
+    pub(super) fn nothing(end: u64, damage: Option<io::Error>) -> Batch {
+        Batch { rows: Vec::new(), bad_lines: 0, bytes: 0, end, is_last: true, damage }
+    }
+
     /// Reads on until the batch is full, the file ends, or lines begin at `until` or behind.
     pub(super) fn read(
         lines: &mut Scanner<read::SegmentReader>,

@@ -46,46 +46,58 @@ pub type SegmentReader = Box<dyn Read + Send>;
 /// [`io::ErrorKind::NotFound`] if no form of it exists; [`io::ErrorKind::UnexpectedEof`] if a sealed form has fewer
 /// bytes; [`io::ErrorKind::InvalidData`], naming file and block, if it is damaged; any other that the disk gives.
 pub fn open_at(layout: &Layout, segment: SegmentId, offset: u64) -> io::Result<(SegmentReader, Form)> {
-    let mut outcome = Err(io::Error::from(io::ErrorKind::NotFound));
+    let (mut file, form) = open_file(layout, segment)?;
+    let reader: SegmentReader = match Codec::of(form) {
+        None => {
+            file.seek(SeekFrom::Start(offset))?;
+            Box::new(file)
+        }
+        Some(codec) => sealed::open_at(&layout.segment(segment, form), file, codec, offset)?,
+    };
+    Ok((reader, form))
+}
+
+/// A segment's uncompressed bytes, of a sealed form with every check that there is.
+///
+/// # Errors
+/// As [`open_at`].
+pub fn open_checked(layout: &Layout, segment: SegmentId) -> io::Result<(SegmentReader, Form)> {
+    let (file, form) = open_file(layout, segment)?;
+    let reader: SegmentReader = match Codec::of(form) {
+        None => Box::new(file),
+        Some(codec) => sealed::open_checked(&layout.segment(segment, form), file, codec)?,
+    };
+    Ok((reader, form))
+}
+
+/// A segment's file in the form that stands above the others.
+fn open_file(layout: &Layout, segment: SegmentId) -> io::Result<(File, Form)> {
     // Once more at the end: sealing puts the new form in place before it takes the plain one away, so a
     // reader that looked for the one too late and for the other too early finds it in the second round.
     for form in Form::ALL.into_iter().chain(Form::ALL) {
         match File::open(layout.segment(segment, form)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-            Ok(file) => {
-                outcome = Ok((file, form));
-                break;
-            }
+            other => return Ok((other?, form)),
         }
     }
-    let (mut file, form) = outcome?;
-    let path = layout.segment(segment, form);
-    let reader: SegmentReader = match form {
-        Form::Plain => {
-            file.seek(SeekFrom::Start(offset))?;
-            Box::new(file)
-        }
-        Form::Zstd => sealed::open_at(&path, file, Codec::Zstd, offset)?,
-        Form::Gzip => sealed::open_at(&path, file, Codec::Gzip, offset)?,
-    };
-    Ok((reader, form))
+    Err(io::ErrorKind::NotFound.into())
 }
 
-/// How many bytes of lines a bucket's segments hold, uncompressed. Sealed ones are inflated to be counted.
+/// How many bytes of lines a bucket's segments hold, uncompressed. Of sealed ones their table tells; only compressed ones
+/// without a table are inflated to be counted.
 ///
 /// # Errors
 /// A segment cannot be read. One that vanishes meanwhile counts nothing.
 pub fn bucket_bytes(layout: &Layout, bucket: BucketId) -> io::Result<u64> {
     let mut total = 0;
     for segment in layout.segments_of(bucket)? {
-        total += match open_at(layout, segment.id, 0) {
-            Ok((mut lines, form)) => match form {
-                Form::Plain => std::fs::metadata(layout.segment(segment.id, form))?.len(),
-                Form::Zstd | Form::Gzip => io::copy(&mut lines, &mut io::sink())?,
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(error),
+        let (file, form) = match open_file(layout, segment.id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        total += match Codec::of(form) {
+            None => file.metadata()?.len(),
+            Some(codec) => sealed::plain_bytes(&layout.segment(segment.id, form), file, codec)?,
         };
     }
     Ok(total)
@@ -151,6 +163,7 @@ pub(crate) fn id_of(line: &[u8]) -> Option<TraceId> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::ops::ControlFlow;
 
     use super::*;
     use crate::jsonl::file::JsonlFile;
@@ -196,6 +209,32 @@ mod tests {
             assert_eq!(text(places[0], FIRST), format!("{{\"id\":\"{FIRST}\",\"n\":1}}").as_bytes());
             assert_eq!(text(places[1], SECOND), format!("{{\"n\": 2, \"id\" : \"{SECOND}\"}}").as_bytes());
         }
+    }
+
+    #[test]
+    fn a_bucket_has_as_many_bytes_sealed_as_it_had_plain() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let first = two_lines(&layout)[0].segment;
+        let bytes = bucket_bytes(&layout, first.bucket).unwrap();
+        assert_eq!(bytes, std::fs::metadata(layout.segment(first, Form::Plain)).unwrap().len());
+        let text = std::fs::read(layout.segment(first, Form::Plain)).unwrap();
+        // With a table, which alone is looked at, and without one.
+        for (number, codec) in [(1, Some(Codec::Zstd)), (2, Some(Codec::Gzip)), (3, None)] {
+            let next = SegmentId { number, ..first };
+            std::fs::write(layout.segment(next, Form::Plain), &text).unwrap();
+            match codec {
+                None => self::seal(&layout, next, Form::Gzip),
+                Some(codec) => {
+                    sealed::seal(&layout, next, codec, &mut |_| ControlFlow::Continue(())).unwrap();
+                    let path = layout.segment(next, codec.form());
+                    let mut packed = std::fs::read(&path).unwrap();
+                    packed[20..30].fill(0);
+                    std::fs::write(&path, packed).unwrap();
+                }
+            }
+        }
+        assert_eq!(bucket_bytes(&layout, first.bucket).unwrap(), 4 * bytes);
     }
 
     #[test]

@@ -89,18 +89,24 @@ impl<R: Read> Scanner<R> {
     }
 }
 
+/// How a line of this program's begins.
+const BEGIN: &[u8] = b"{\"id\":\"";
+/// By so many bytes [`begins_trace`] tells.
+pub(crate) const LINE_BEGIN_BYTES: u64 = BEGIN.len() as u64 + 27;
+
+/// Whether these bytes begin with an object whose first member is a trace id, as every line of this program's does.
+pub(crate) fn begins_trace(bytes: &[u8]) -> bool {
+    // The ids of providers follow the same words; a trace id is 26 upper-case characters and a quote.
+    bytes
+        .strip_prefix(BEGIN)
+        .and_then(|rest| rest.get(..27))
+        .is_some_and(|id| id[26] == b'"' && id[..26].iter().all(|it| it.is_ascii_digit() || it.is_ascii_uppercase()))
+}
+
 /// Where whole traces may begin inside a line that is not one: behind the torn half of another that was
 /// never cut off. Each is the offset in `line` of an object whose first member is a trace id.
 pub fn resume_points(line: &[u8]) -> impl Iterator<Item = usize> {
-    const START: &[u8] = b"{\"id\":\"";
-    memchr::memmem::find_iter(line, START).filter(move |&at| {
-        let id = line.get(at + START.len()..at + START.len() + 27);
-        // The ids of providers follow the same words; a trace id is 26 upper-case characters and a quote.
-        at > 0
-            && id.is_some_and(|id| {
-                id[26] == b'"' && id[..26].iter().all(|it| it.is_ascii_digit() || it.is_ascii_uppercase())
-            })
-    })
+    memchr::memmem::find_iter(line, BEGIN).filter(move |&at| at > 0 && begins_trace(&line[at..]))
 }
 
 #[cfg(test)]

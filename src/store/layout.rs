@@ -162,20 +162,15 @@ impl Layout {
         Some((segment, NamedFile::Form(form)))
     }
 
-    /// Whether a segment is on disk in any form.
-    pub fn has(&self, segment: SegmentId) -> bool {
-        Form::ALL.into_iter().any(|form| self.segment(segment, form).exists())
-    }
-
-    /// Whether a bucket has a segment on disk beside this one.
+    /// The segments of a bucket that have any file: lines, torn ones, or the mark of a deletion. None is missed that is
+    /// being sealed.
     ///
     /// # Errors
     /// Its day's folder cannot be read.
-    pub fn has_others(&self, segment: SegmentId) -> io::Result<bool> {
-        let date = segment.bucket.date;
-        let names = names_in(&self.day(date))?;
-        let others = names.iter().filter_map(|name| self.parse_name(date, name));
-        Ok(others.into_iter().any(|(id, _)| id.bucket == segment.bucket && id != segment))
+    pub fn named_segments_of(&self, bucket: BucketId) -> io::Result<BTreeSet<SegmentId>> {
+        let names = names_of_day(&self.day(bucket.date))?;
+        let ids = names.iter().filter_map(|name| self.parse_name(bucket.date, name));
+        Ok(ids.map(|(id, _)| id).filter(|id| id.bucket == bucket).collect())
     }
 
     /// The folder of everything beside a bucket's lines.
@@ -244,7 +239,7 @@ impl Layout {
     pub fn buckets(&self) -> io::Result<Vec<BucketId>> {
         let mut found = BTreeSet::new();
         for date in self.days()? {
-            for name in names_in(&self.day(date))? {
+            for name in names_of_day(&self.day(date))? {
                 let segment = parse_segment_text(&format!("{date}/{name}")).map(|(id, _)| id.bucket);
                 let folder = || name.parse::<ShortKey>().ok().map(|key| BucketId { date, key });
                 found.extend(segment.or_else(folder));

@@ -261,7 +261,8 @@ mod tests {
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                    holder(&layout).unwrap();
+                    // On a busy machine a holder may be long at writing its name.
+                    assert!(matches!(holder(&layout), Ok(_) | Err(LockError::InUseBySomebody { .. })));
                 }
             });
             let taken: Vec<bool> = (0..200).map(|_| DataDirLock::acquire(&layout, &somebody(2)).is_ok()).collect();

@@ -125,7 +125,7 @@ impl Segment<'_> {
             self.report.find(Finding::new(Kind::BothForms, segment.to_string(), told));
             self.report.mend.both_forms.insert(segment);
         }
-        let (reader, form) = match read::open_at(&self.of.layout, segment, 0) {
+        let (reader, form) = match read::open_checked(&self.of.layout, segment) {
             Ok(opened) => opened,
             // Deleted since it was listed: its rows go too.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

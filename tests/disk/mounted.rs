@@ -75,7 +75,8 @@ fn run(command: &mut Command) -> bool {
 /// A recorder on a mount.
 pub(crate) fn recorder(gateway: &Gateway, mounted: &Mounted, settings: &[(&str, &str)]) -> Recorder {
     let upstream = format!("http://{}", gateway.address());
-    let mut all = vec![("PROXY_UPSTREAM", upstream.as_str())];
+    // On a data dir in memory, captures would take of the room that the tests measure.
+    let mut all = vec![("PROXY_UPSTREAM", upstream.as_str()), ("CAPTURE_ARENA_DIR", "/dev/shm")];
     all.extend(settings);
     Recorder::on(mounted.data_dir.clone(), &all, &[])
 }

@@ -128,7 +128,9 @@ impl Loader {
                 links.execute(params![number, id, child.ts_start.0, key, awaiting::encode(&child)])?;
             }
         }
-        insertion.advance(segment, batch.end, batch.bad_lines, is_done)?;
+        // A piece that a line goes through tells no end.
+        let end = insertion.memory.segments.get(&segment).map_or(batch.end, |it| it.indexed_to.max(batch.end));
+        insertion.advance(segment, end, batch.bad_lines, is_done)?;
         insertion.finish()?;
         self.report.bad_lines += batch.bad_lines;
         if let Some(error) = batch.damage {

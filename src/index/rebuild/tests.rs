@@ -1,6 +1,6 @@
 //! A rebuild comes to what catching up comes to, however the files are cut.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
@@ -11,13 +11,14 @@ use crate::ids::UnixMillis;
 use crate::index::testing::{dump, id, life, line, lines_of, new_index, read_row};
 use crate::index::tests::{segment, turns, whole, write};
 use crate::index::{WriterState, catch_up, files, insert_batch, schema};
+use crate::jsonl::sealed::{Codec, write_sealed};
 use crate::store::layout::{Form, Layout};
 
 const FIRST: &str = "2026-05-27/01010101.jsonl";
 
 /// Rebuilds with pieces of so many bytes, and puts the result in place.
 fn rebuild(layout: &Layout, piece_bytes: u64) -> Report {
-    let plan = Plan::of(layout).unwrap().cut_every(piece_bytes);
+    let plan = Plan::with_pieces_of(layout, piece_bytes).unwrap();
     let mut loader = Loader::create(&layout.new_index()).unwrap();
     let mut bytes = 0;
     for piece in plan.pieces() {
@@ -141,6 +142,72 @@ fn sealed_damaged_and_empty_segments_and_attachments_are_treated_alike() {
     let (report, _) = both_ways_agree(&layout, 1000);
     assert_eq!(report.unreadable.len(), 1);
     assert!(report.rows > 2000 && report.rows < 3000 && report.known == 2000, "{report:?}");
+}
+
+/// A seekable file whose blocks are cut anywhere, without checksums: as other programs make them.
+fn cut_anywhere(text: &[u8], every: usize) -> Vec<u8> {
+    let (mut file, mut entries) = (Vec::new(), Vec::new());
+    for block in text.chunks(every) {
+        let packed = zstd::stream::encode_all(block, 1).unwrap();
+        entries.extend([packed.len() as u32, block.len() as u32].map(u32::to_le_bytes).concat());
+        file.extend(packed);
+    }
+    file.extend([0x184D_2A5E, entries.len() as u32 + 9].map(u32::to_le_bytes).concat());
+    file.extend(&entries);
+    file.extend((entries.len() as u32 / 8).to_le_bytes());
+    file.push(0);
+    file.extend(0x8F92_EAB1_u32.to_le_bytes());
+    file
+}
+
+#[test]
+fn a_sealed_file_is_parsed_in_pieces_to_the_same_end() {
+    let mut text = String::new();
+    for n in 0..200 {
+        let mut rest = line(n, 1, 100 + n as i64, 1, &turns("u a u"), &format!("a{n}"));
+        rest.as_object_mut().unwrap().remove("id");
+        let rest = &rest.to_string()[1..];
+        // As lines of this program begin, and as others may.
+        text += &match n % 3 {
+            0 => format!("{{ \"id\":\"{}\",{rest}\n", id(n)),
+            _ => format!("{{\"id\":\"{}\",{rest}\n", id(n)),
+        };
+    }
+    text += &format!("{}\n\n{{\"half", "long ".repeat(1000));
+    let ours = |codec, block_bytes| {
+        let mut bytes = Vec::new();
+        let (mut plain, mut ahead) = (Cursor::new(&text), Cursor::new(&text));
+        write_sealed(&mut plain, &mut ahead, codec, block_bytes, &mut bytes).unwrap();
+        bytes
+    };
+    let files = [
+        (Codec::Zstd, ours(Codec::Zstd, 500)),
+        (Codec::Gzip, ours(Codec::Gzip, 1300)),
+        (Codec::Zstd, cut_anywhere(text.as_bytes(), 333)),
+        (Codec::Zstd, cut_anywhere(text.as_bytes(), 40)),
+    ];
+    for (codec, bytes) in files {
+        for piece_bytes in [1, 2000, 1 << 20] {
+            let dir = tempfile::tempdir().unwrap();
+            let layout = Layout::new(dir.path());
+            std::fs::create_dir(layout.day(segment(FIRST).bucket.date)).unwrap();
+            let path = layout.segment(segment(FIRST), codec.form());
+            std::fs::write(&path, &bytes).unwrap();
+            let pieces = Plan::with_pieces_of(&layout, piece_bytes).unwrap().pieces().count();
+            assert!(if piece_bytes == 1 << 20 { pieces == 1 } else { pieces > 5 }, "{pieces} of {piece_bytes}");
+            let (report, _) = both_ways_agree(&layout, piece_bytes);
+            assert_eq!((report.rows, report.known, report.bad_lines), (200, 0, 1), "{codec:?} {piece_bytes}");
+
+            // And when a block in the midst is damaged.
+            std::fs::remove_file(layout.index()).unwrap();
+            let mut damaged = bytes.clone();
+            damaged[bytes.len() / 2..bytes.len() / 2 + 20].fill(0x55);
+            std::fs::write(&path, damaged).unwrap();
+            let (report, _) = both_ways_agree(&layout, piece_bytes);
+            assert_eq!(report.unreadable.len(), 1);
+            assert!(report.rows > 0 && report.rows < 200, "{report:?}");
+        }
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@
 //! [`seal()`] makes such a file out of a plain one, [`open_at`] reads it from any offset, [`verify_sealed`] checks it.
 
 mod blocks;
+mod cuts;
 mod due;
 mod encode;
 mod gzip_table;
@@ -28,8 +29,9 @@ use std::path::{Path, PathBuf};
 
 use crate::store::layout::Form;
 
+pub use self::cuts::{Cut, cuts};
 pub use self::due::due;
-pub use self::reader::open_at;
+pub use self::reader::{open_at, open_checked, plain_bytes};
 pub use self::seal::{Outcome, SealError, Sealed, Step, seal, write_sealed};
 pub use self::table::{Block, Table, TableError};
 pub use self::verify::{Verified, verify_sealed};
@@ -49,6 +51,15 @@ impl Codec {
         match self {
             Codec::Zstd => Form::Zstd,
             Codec::Gzip => Form::Gzip,
+        }
+    }
+
+    /// How a form is compressed; `None` for the plain one.
+    pub fn of(form: Form) -> Option<Codec> {
+        match form {
+            Form::Plain => None,
+            Form::Zstd => Some(Codec::Zstd),
+            Form::Gzip => Some(Codec::Gzip),
         }
     }
 

@@ -48,6 +48,32 @@ pub fn open_at(path: &Path, mut file: File, codec: Codec, offset: u64) -> io::Re
     }
 }
 
+/// The plain bytes of the sealed file at `path` from its beginning, each block held against the table's checksums too,
+/// where it tells any: for who checks a file. `open_at` takes the one that a block carries itself.
+///
+/// # Errors
+/// As [`open_at`].
+pub fn open_checked(path: &Path, mut file: File, codec: Codec) -> io::Result<Box<dyn Read + Send>> {
+    match Table::read(&mut file, codec).map_err(|error| SealedError::of_table(path, error).into_io())? {
+        Some(table) => Ok(Box::new(BlockReader::new(path.into(), file, codec, table, 0)?.with_digests())),
+        None => {
+            file.seek(SeekFrom::Start(0))?;
+            Ok(Box::new(WholeStream::new(path.into(), file, codec)?))
+        }
+    }
+}
+
+/// How many plain bytes a sealed file has: as its table tells, or, without one, counted.
+///
+/// # Errors
+/// As [`open_at`]; behind a table no block is looked at.
+pub fn plain_bytes(path: &Path, mut file: File, codec: Codec) -> io::Result<u64> {
+    match Table::read(&mut file, codec).map_err(|error| SealedError::of_table(path, error).into_io())? {
+        Some(table) => Ok(table.plain_bytes()),
+        None => io::copy(&mut open_at(path, file, codec, 0)?, &mut io::sink()),
+    }
+}
+
 fn skip(blocks: &mut BlockReader, offset: u64) -> io::Result<()> {
     let mut scratch = vec![0; CHUNK_BYTES];
     while blocks.position < offset {

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::blocks::Blocks;
 use super::encode::Encoder;
@@ -117,9 +118,10 @@ pub fn seal(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::NotPlain),
         other => other.map_err(at(&path))?,
     };
-    let found = file.metadata().map_err(at(&path))?.len();
+    let metadata = file.metadata().map_err(at(&path))?;
+    let (found, modified) = (metadata.len(), metadata.modified().map_err(at(&path))?);
     let length = mend(&mut file, &path).map_err(at(&path))?;
-    let mut plain = Plain { path, file, length };
+    let mut plain = Plain { path, file, length, modified };
     go_on(watch(Step::Mended))?;
     let folder = layout.day(segment.bucket.date);
     let (same, less) = already_sealed(layout, segment, &mut plain, watch)?;
@@ -178,6 +180,8 @@ struct Plain {
     path: PathBuf,
     file: File,
     length: u64,
+    /// When it was last written to, by others.
+    modified: SystemTime,
 }
 
 impl Plain {
@@ -201,9 +205,8 @@ fn pack(
     let blocks = write_sealed(&mut source, &mut ahead, codec, codec.block_bytes(), &mut sink)
         .map_err(|source| SealError::of(beside, source))?;
     let file = sink.into_inner().map_err(|error| at(beside)(error.into_error()))?;
-    // By its age a day is kept or deleted: that of its lines, not of their sealing.
-    let modified = plain.file.metadata().and_then(|it| it.modified()).map_err(at(&plain.path))?;
-    file.set_modified(modified).and_then(|()| file.sync_all()).map_err(at(beside))?;
+    // Backups and `find -mtime` go by the age of its lines, not of their sealing.
+    file.set_modified(plain.modified).and_then(|()| file.sync_all()).map_err(at(beside))?;
     let packed_bytes = file.metadata().map_err(at(beside))?.len();
     go_on(watch(Step::Written))?;
     match compare(beside, codec, plain, watch)? {

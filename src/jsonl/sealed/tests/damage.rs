@@ -84,6 +84,26 @@ fn a_table_that_lies_is_an_error_and_takes_no_memory() {
 }
 
 #[test]
+fn a_checksum_in_the_table_is_looked_at_by_who_checks() {
+    let text = text();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sealed");
+    let (mut bytes, blocks) = packed(&text, Codec::Zstd, BLOCK);
+    let checked = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let mut found = Vec::new();
+        open_checked(&path, File::open(&path).unwrap(), Codec::Zstd)?.read_to_end(&mut found).map(|_| found)
+    };
+    assert!(checked(&bytes).unwrap() == text);
+    // The second block's: entries of 12 bytes end with it, and 9 bytes stand behind them.
+    let at = bytes.len() - 9 - 12 * (blocks - 1) + 8;
+    bytes[at] ^= 1;
+    let error = checked(&bytes).unwrap_err();
+    assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("block 1 of"), "{error}");
+    assert!(from(&path, Codec::Zstd, 0).unwrap() == text, "each block has its own, which is right");
+}
+
+#[test]
 fn plain_lengths_that_are_wrong_are_found_where_they_are_read() {
     let text = text();
     let dir = tempfile::tempdir().unwrap();
