@@ -62,6 +62,7 @@ mod armed {
     pub(crate) const POINTS: &[(&str, &str)] = &[
         ("api", "every answer of the read API, before it is made"),
         ("api.read", "before a query of the index for the API"),
+        ("arena", "before the arena is tended"),
         ("connection", "a connection's actor fails after its start"),
         ("finalizer", "a trace's first try"),
         ("finalizer.raw", "a trace's further tries"),

@@ -35,7 +35,7 @@ use crate::record::disk::Disk;
 use crate::record::finalizer::{self, Shared};
 use crate::record::{
     DayBytes, Held, Intake, LogShared, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk,
-    finalizers, index, recovery, sealer, sockets as upgraded, spool, writers,
+    finalizers, index, recovery, sealer, sockets as upgraded, spool, tender, writers,
 };
 use crate::retention::{Gauge, Live, sweeper};
 use crate::{record, runtimes, sockets};
@@ -92,6 +92,7 @@ pub(crate) struct Slots {
     pub(crate) writers: Slot<writers::Msg>,
     pub(crate) sweeper: Slot<sweeper::Msg>,
     pub(crate) sealer: Slot<sealer::Msg>,
+    pub(crate) arena: Slot<tender::Msg>,
     pub(crate) spool: Slot<spool::Msg>,
     pub(crate) finalizers: Slot<finalizers::Msg>,
     pub(crate) recovery: Slot<recovery::Msg>,
@@ -170,7 +171,7 @@ impl System {
         });
         let max_body_bytes = Arc::new(AtomicU64::new(config.storage.max_body_bytes));
         let ids = Arc::new(TraceIds::new(rand::random()));
-        let slot = slots.spool.clone();
+        let slot = slots.arena.clone();
         let captures = record::Captures {
             config: &config.capture,
             layout: &layout,
@@ -180,8 +181,9 @@ impl System {
             counters: &counters,
             registry: &registry,
         };
-        // Nobody there: the spool looks by itself once a second.
-        let (logs, spool, recovery) = captures.prepare(move || drop(slot.cast(spool::Msg::Tend)))?;
+        // Nobody there: it looks by itself once a second.
+        let prepared = captures.prepare(move || drop(slot.cast(tender::Msg::Tend)))?;
+        let record::Prepared { logs, tender, spool, recovery } = prepared;
         let sockets = Arc::new(SocketShared {
             intake: intake.clone(),
             memory: memory.clone(),
@@ -261,6 +263,7 @@ impl System {
             intake: intake.clone(),
             shared: shared.clone(),
             sockets,
+            tender,
             spool,
             recovery,
             open_sockets,
@@ -309,6 +312,7 @@ struct Parts {
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     sockets: Arc<SocketShared>,
+    tender: tender::Args,
     spool: spool::Args,
     recovery: recovery::Args,
     open_sockets: Arc<OpenSockets>,
@@ -391,6 +395,8 @@ impl Parts {
             };
             Child::actor("sweeper", &slots.sweeper, move || (sweeper::Sweeper, args.clone()))
         };
+        let args = self.tender;
+        let arena = Child::actor("arena", &slots.arena, move || (tender::Tender, args.clone()));
         let args = self.spool;
         let spool = Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()));
         let args = self.recovery;
@@ -446,6 +452,7 @@ impl Parts {
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 sweeper.on(recording.clone()),
                 sealer.on(recording.clone()),
+                arena,
                 spool.on(recording.clone()),
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 recovery.on(recording.clone()),

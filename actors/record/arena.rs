@@ -21,7 +21,7 @@ use super::log::Log;
 use super::mapping::Mapping;
 
 /// So many chunks of each size are allocated from the start, and stay so.
-const LEAST: [u32; SIZES.len()] = [128, 64, 64];
+const LEAST: [u32; SIZES.len()] = [512, 64, 64];
 /// What was not needed for so many rounds is given back.
 const ROUNDS: u32 = 30;
 

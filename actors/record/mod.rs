@@ -3,7 +3,8 @@
 //! [`intake`] is where lanes leave it; [`finalizers`] start a [`finalizer`] for each trace, which is [`held`]
 //! until its [`writer`] (one for each bucket, under [`writers`]) has appended the line; the writer offers the
 //! row to the [`index`], which reads back from the files whatever it missed and heals itself ([`index_healing`],
-//! [`rebuild`]). Captures are [`log`]s in an [`arena`] that survives the process; [`spool`] appends them to disk and
+//! [`rebuild`]). Captures are [`log`]s in an [`arena`] (its [`tender`] has memory ready) that survives the process;
+//! [`spool`] appends them to disk and
 //! takes large ones out of memory meanwhile, and [`recovery`] makes traces of what an earlier process left
 //! ([`recovered`]). The [`sealer`] compresses files that are finished.
 //! What the [`disk`] refuses waits, loses its bodies, or is dropped, in this order; so does a key that leaves more than
@@ -38,6 +39,7 @@ mod socket;
 mod socket_reading;
 pub(crate) mod sockets;
 pub(crate) mod spool;
+pub(crate) mod tender;
 mod writer;
 pub(crate) mod writers;
 
@@ -51,6 +53,6 @@ pub(crate) use intake::{Intake, MOST_SPILLS, Queue};
 pub(crate) use log::{Log, LogShared, Need};
 pub(crate) use memory::Memory;
 pub(crate) use open_socket::{Batch, Ended as SocketEnded, MOST_NEWS, News, OpenSocket, OpenSockets};
-pub(crate) use places::Captures;
+pub(crate) use places::{Captures, Prepared};
 pub(crate) use socket_reading::Shared as SocketShared;
 pub(crate) use writer::{MOST_SYNCING, Shared as WriterShared};

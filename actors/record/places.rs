@@ -14,7 +14,7 @@ use super::arena::Arena;
 use super::intake::Intake;
 use super::log::LogShared;
 use super::memory::Memory;
-use super::{recovery, spool};
+use super::{recovery, spool, tender};
 use crate::kit::Registry;
 
 /// What captures are made from when a recorder starts.
@@ -28,16 +28,21 @@ pub(crate) struct Captures<'a> {
     pub(crate) registry: &'a Registry,
 }
 
+/// Where captures are written, and what its actors are started with.
+pub(crate) struct Prepared {
+    pub(crate) logs: Arc<LogShared>,
+    pub(crate) tender: tender::Args,
+    pub(crate) spool: spool::Args,
+    pub(crate) recovery: recovery::Args,
+}
+
 impl Captures<'_> {
     /// Takes what earlier runs left, so that ids rise above those given, and makes an arena; `ask` is called when it
     /// wants more memory. If there is no memory that survives the process, a condition says so.
     ///
     /// # Errors
     /// There is no memory at all, or a folder of arenas cannot be read.
-    pub(crate) fn prepare(
-        self,
-        ask: impl Fn() + Clone + Send + Sync + 'static,
-    ) -> io::Result<(Arc<LogShared>, spool::Args, recovery::Args)> {
+    pub(crate) fn prepare(self, ask: impl Fn() + Clone + Send + Sync + 'static) -> io::Result<Prepared> {
         let Captures { config, layout, intake, memory, ids, counters, registry } = self;
         let mut left = Vec::new();
         for folder in Folder::all(layout, config.arena_dir.as_deref()) {
@@ -68,10 +73,14 @@ impl Captures<'_> {
         let spool = spool::Args {
             logs: logs.clone(),
             strays: Arc::default(),
-            ids: ids.clone(),
             counters: counters.clone(),
             health: registry.child("spool"),
-            arena_is_short: registry.condition("arena_short"),
+        };
+        let tender = tender::Args {
+            logs: logs.clone(),
+            ids: ids.clone(),
+            health: registry.child("arena"),
+            is_short: registry.condition("arena_short"),
         };
         let recovery = recovery::Args {
             work: Arc::new(Mutex::new(recovery::Work::Look)),
@@ -83,6 +92,6 @@ impl Captures<'_> {
             counters: counters.clone(),
             health: registry.child("recovery"),
         };
-        Ok((logs, spool, recovery))
+        Ok(Prepared { logs, tender, spool, recovery })
     }
 }

@@ -208,9 +208,19 @@ impl Args {
         let is_old = |it: &TraceId| *it < self.first_id;
         let mut spools: BTreeSet<TraceId> = self.layout.spools()?.into_iter().filter(is_old).collect();
         let mut logs = Vec::new();
+        let mut read = HashSet::new();
         for arena in self.arenas.iter() {
-            self.logs_of(arena, &mut spools, &mut logs)?;
+            if self.logs_of(arena, &mut spools, &mut logs)? {
+                read.insert(arena.id);
+            }
         }
+        // What spools of these arenas are left have no first chunk there: their traces have an outcome.
+        spools.retain(|trace| {
+            let path = self.layout.spool(*trace);
+            let header = File::open(&path).ok().and_then(|file| spool::header(&file).ok());
+            let is_done = header.and_then(|it| it.arena).is_some_and(|arena| read.contains(&arena));
+            !(is_done && std::fs::remove_file(&path).is_ok())
+        });
         logs.extend(spools.into_iter().filter_map(|trace| self.log_of_spool(trace)));
         logs.sort_by_key(|it| it.id);
         let standing = self.standing(&logs)?;
@@ -241,17 +251,18 @@ impl Args {
         Ok(left)
     }
 
+    /// The logs of an arena, with their spools; `false` if it cannot be read.
     fn logs_of(
         &self,
-        Abandoned { id, file, path }: &Abandoned,
+        Abandoned { file, path, .. }: &Abandoned,
         spools: &mut BTreeSet<TraceId>,
         logs: &mut Vec<RecoveredLog>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let chunks = match Geometry::read(file) {
             Ok(geometry) => geometry.chunks(file)?,
             Err(error) => {
                 self.keep_aside(path, &error.to_string());
-                return Ok(());
+                return Ok(false);
             }
         };
         let found: BTreeMap<TraceId, Vec<FoundChunk>> = find::by_log(chunks);
@@ -268,14 +279,7 @@ impl Args {
             let covered = find::covered(&chunks);
             logs.push(RecoveredLog { id: trace, pieces, arena: Some((arena.clone(), first)), spool: path, covered });
         }
-        // What spools of this arena are left have no first chunk there: their traces have an outcome.
-        spools.retain(|trace| {
-            let path = self.layout.spool(*trace);
-            let header = File::open(&path).ok().and_then(|file| spool::scan(&file).ok());
-            let is_done = header.is_some_and(|(header, _)| header.arena == Some(*id));
-            !(is_done && std::fs::remove_file(&path).is_ok())
-        });
-        Ok(())
+        Ok(true)
     }
 
     /// The log of a spool whose arena is gone, as after a loss of power.

@@ -1,20 +1,18 @@
 //! The spool: appends what captures have to files in `tmp/`, about once a second, and takes large ones out of memory.
 //!
 //! A log is readable wherever it stands, so a crash, or a disk that refuses, costs nothing but memory and safety.
-//! It also tends the arena, whose system calls no lane makes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use api_log::counters::Counters;
-use api_log::ids::TraceIds;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::intake::{LOOK_EVERY, SpoolOrder};
 use super::log::{Log, LogShared};
-use crate::kit::{ChildHealth, Condition};
+use crate::kit::ChildHealth;
 
 /// Captures older than this are spooled, and this often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -30,8 +28,6 @@ pub(crate) struct Spool;
 pub(crate) enum Msg {
     /// There is something in the queue.
     Wake,
-    /// The arena has few free chunks.
-    Tend,
     /// It is time to look at all logs.
     Look,
     /// The look goes on.
@@ -43,11 +39,8 @@ pub(crate) struct Args {
     pub(crate) logs: Arc<LogShared>,
     /// Logs that do not begin in the arena.
     pub(crate) strays: Arc<Mutex<Vec<Weak<Log>>>>,
-    pub(crate) ids: Arc<TraceIds>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Arc<ChildHealth>,
-    /// There is less memory for the arena than it wants.
-    pub(crate) arena_is_short: Condition,
 }
 
 pub(crate) struct State {
@@ -72,7 +65,6 @@ impl Actor for Spool {
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Wake => state.carry_out(&myself),
-            Msg::Tend => state.args.tend(),
             Msg::Look => state.look(&myself),
             Msg::GoOn => state.go_on(&myself),
         }
@@ -111,7 +103,7 @@ impl State {
 
     /// Looks which logs are old enough.
     fn look(&mut self, myself: &ActorRef<Msg>) {
-        let Args { logs, strays, ids, .. } = &self.args;
+        let Args { logs, strays, .. } = &self.args;
         self.looked = Instant::now();
         let is_old = |log: &Arc<Log>| log.began.elapsed() >= EVERY;
         self.due.extend((0..logs.arena.heads()).filter_map(|head| logs.arena.log(head)).filter(is_old));
@@ -119,8 +111,6 @@ impl State {
         strays.retain(|it| it.strong_count() > 0);
         self.due.extend(strays.iter().filter_map(Weak::upgrade).filter(is_old));
         drop(strays);
-        logs.arena.note_last_id(ids.last());
-        self.args.tend();
         self.go_on(myself);
     }
 
@@ -145,6 +135,8 @@ impl State {
     /// Appends what is new, and takes a large log out of memory; `false` if the disk refuses.
     fn spool(&mut self, log: &Log) -> bool {
         let counters = &self.args.counters.recording;
+        #[cfg(test)]
+        crate::faults::stall("disk.stalled");
         match fault!(io "spool.write").and_then(|()| log.spool(&mut self.buffer)) {
             Ok(_) => {
                 if log.is_large() {
@@ -156,22 +148,6 @@ impl State {
                 counters.spill_errors.increment();
                 tracing::warn!(%error, "captures cannot be spooled to tmp/ and stay in memory");
                 false
-            }
-        }
-    }
-}
-
-impl Args {
-    fn tend(&self) {
-        match self.logs.arena.tend() {
-            Ok(()) => {
-                self.arena_is_short.clear();
-            }
-            Err(error) => {
-                let reason = format!("no more memory for captures: {error}; new ones do not survive a crash");
-                if self.arena_is_short.raise(reason) {
-                    tracing::warn!(%error, "the arena of captures cannot grow");
-                }
             }
         }
     }

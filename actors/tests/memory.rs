@@ -73,3 +73,20 @@ async fn without_memory_and_disk_bodies_are_cut_and_say_so_and_clients_get_all()
     assert_eq!(rig.bound("captures").await["bytes"]["depth"], 0);
     assert_eq!(rig.counters.recording.capture_memory_cut.get(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn captures_survive_a_crash_though_the_disk_stalls_and_nothing_is_recorded() {
+    let mut rig = Rig::start().await;
+    faults::arm("disk.stalled", 1);
+    let before = rig.bound("arena").await["bytes"]["depth"].as_u64().unwrap();
+    for _ in 0..12 {
+        // Fewer than are free when more are asked for.
+        rig.traffic(100).await;
+        let arena = rig.bound("arena").await;
+        assert_eq!(arena["dropped"][0], serde_json::json!({"cause": "chunks_from_heap", "count": 0}), "{arena}");
+    }
+    assert!(rig.bound("arena").await["bytes"]["depth"].as_u64().unwrap() > before, "it has grown");
+    assert_eq!(rig.counters.ledger.snapshot().recorded, 0, "they all wait");
+    faults::arm("disk.stalled", 0);
+    rig.settled().await.lost_nothing();
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use super::arena::FoundChunk;
@@ -11,7 +11,7 @@ use super::read::LogReader;
 use super::spool::{self, Frame};
 use crate::ids::{TraceId, UnixMillis};
 use crate::jsonl::read::open_at;
-use crate::store::layout::Layout;
+use crate::store::layout::{Form, Layout};
 
 /// What a line begins with: its id as first member.
 const ID_BYTES: usize = b"{\"id\":\"".len() + 26 + 1;
@@ -121,14 +121,45 @@ pub fn with_a_line(layout: &Layout, ids: &HashSet<TraceId>, since: UnixMillis) -
         if !was_written {
             continue;
         }
-        let reader = match open_at(layout, segment.id, 0) {
-            Ok((reader, _)) => reader,
+        let (reader, form) = match open_at(layout, segment.id, 0) {
+            Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        ids_in(BufReader::with_capacity(256 * 1024, reader), ids, &mut found)?;
+        // A torn last line may be cut, and another one written in its place, while this reads.
+        let whole = match File::open(layout.segment(segment.id, form)) {
+            Ok(file) if form == Form::Plain => end_of_whole_lines(&file)?,
+            // One that is sealed meanwhile was cut before.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => u64::MAX,
+        };
+        ids_in(BufReader::with_capacity(256 * 1024, reader.take(whole)), ids, &mut found)?;
     }
     Ok(found)
+}
+
+/// Where the last line ends that ends with a newline; what stands before is not cut any more.
+fn end_of_whole_lines(file: &File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut bytes = vec![0; 64 * 1024];
+    while end > 0 {
+        let begin = end.saturating_sub(bytes.len() as u64);
+        let part = &mut bytes[..(end - begin) as usize];
+        match file.read_exact_at(part, begin) {
+            Ok(()) => {}
+            // It was cut just now.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                end = file.metadata()?.len();
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(newline) = memchr::memrchr(b'\n', part) {
+            return Ok(begin + newline as u64 + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
 }
 
 fn ids_in(mut reader: impl BufRead, ids: &HashSet<TraceId>, found: &mut HashSet<TraceId>) -> io::Result<()> {

@@ -82,18 +82,26 @@ pub fn frame_head(offset: u64, payload: &[u8]) -> [u8; FRAME_HEAD_BYTES as usize
     head
 }
 
+/// The header of a spool file. Reads no more than that.
+///
+/// # Errors
+/// The file is no spool, or cannot be read.
+pub fn header(mut file: &File) -> Result<Header, NotASpool> {
+    let mut header = [0; HEADER_BYTES as usize];
+    match file.read_exact(&mut header) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(NotASpool::Unknown),
+        Err(error) => Err(error.into()),
+        Ok(()) => Header::decode(&header).ok_or(NotASpool::Unknown),
+    }
+}
+
 /// The header of a spool file and its whole frames, in order.
 ///
 /// # Errors
 /// The file is no spool, or cannot be read.
 pub fn scan(file: &File) -> Result<(Header, Vec<Frame>), NotASpool> {
+    let header = header(file)?;
     let mut reader = io::BufReader::with_capacity(64 * 1024, file);
-    let mut header = [0; HEADER_BYTES as usize];
-    match reader.read_exact(&mut header) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(NotASpool::Unknown),
-        outcome => outcome?,
-    }
-    let header = Header::decode(&header).ok_or(NotASpool::Unknown)?;
     let mut frames = Vec::new();
     let mut at = HEADER_BYTES;
     let mut payload = Vec::new();

@@ -28,7 +28,8 @@ fn whatever_a_client_had_in_full_survives_a_kill_at_any_moment_exactly_once() {
     let seed: u64 = variable("CRASH_SEED").unwrap_or_else(rand::random);
     println!("CRASH_ROUNDS={rounds} CRASH_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let dir = tempfile::tempdir().unwrap();
+    let mut dir = tempfile::tempdir().unwrap();
+    dir.disable_cleanup(std::env::var_os("CRASH_KEEP").is_some());
     let gateway = Gateway::start();
     let mut seen = Seen::default();
     for round in 0..rounds {

@@ -212,3 +212,15 @@ fn lines_that_stand_are_found_whatever_their_length_and_torn_ones_are_not() {
     assert_eq!(found(UnixMillis(0)), [2, 3, 6].map(id).into());
     assert_eq!(found(UnixMillis(i64::MAX)), HashSet::new(), "files that were not touched since are not read");
 }
+
+#[test]
+fn whole_lines_end_behind_the_last_newline_however_long_the_torn_one_is() {
+    for (whole, torn) in [(0, 0), (0, 200_000), (10, 0), (10, 1), (200_000, 65_536), (70_000, 200_000)] {
+        let mut text = vec![b'x'; whole];
+        text.last_mut().into_iter().for_each(|last| *last = b'\n');
+        text.resize(whole + torn, b'y');
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&text, 0).unwrap();
+        assert_eq!(end_of_whole_lines(&file).unwrap(), whole as u64);
+    }
+}
