@@ -12,8 +12,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use api_log::capture::spool;
 use api_log::ids::{SegmentId, TraceId};
-use api_log::index::{Budget, WriterState, catch_up, schema};
+use api_log::index::{Budget, WriterState, catch_up, remove_segment, schema};
 use api_log::jsonl::file::JsonlFile;
 use api_log::jsonl::line::read_row;
 use api_log::jsonl::sealed::{Codec, Table, seal};
@@ -125,6 +126,21 @@ impl DataDir {
             }
         }
         all
+    }
+
+    /// Every file, the index left out.
+    fn files(&self) -> Vec<PathBuf> {
+        fn below(folder: &Path, found: &mut Vec<PathBuf>) {
+            for path in fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
+                if path.is_dir() { below(&path, found) } else { found.push(path) }
+            }
+        }
+        let mut found = Vec::new();
+        below(self.path(), &mut found);
+        // The lock is made by whoever repairs; a journal comes and goes.
+        found.retain(|it| it.parent() != Some(self.path()) || it.ends_with("index.sqlite.new-notes"));
+        found.sort();
+        found
     }
 
     fn verify(&self, arguments: &[&str]) -> (i32, Value) {
@@ -267,6 +283,26 @@ fn every_kind_of_damage_is_found_and_mended_where_no_byte_is_lost() {
             let sealed = zstd::encode_all(&plain[..], 1).unwrap();
             it.write(&it.file(PLAIN, Form::Zstd), &sealed[..sealed.len() / 2]);
         }),
+        // Its sealed form must survive that its plain one is to be rewritten.
+        (&["bad_line", "both_forms"], Mended::No, |it| {
+            let other = format!("{}\n", old_line(60));
+            it.write(&it.file(PLAIN, Form::Zstd), zstd::encode_all(other.as_bytes(), 1).unwrap());
+            it.append_raw("this is no trace\n");
+            it.append(PLAIN, 40..42);
+            it.index();
+        }),
+        // Damaged behind the beginning that they share, and longer than the plain one.
+        (&["both_forms"], Mended::No, |it| {
+            let (plain, segment) = (it.file(PLAIN, Form::Plain), PLAIN.parse().unwrap());
+            let text = fs::read(&plain).unwrap();
+            let longer = [&text[..], old_line(60).as_bytes(), b"\n"].concat();
+            fs::write(&plain, longer).unwrap();
+            seal(&it.layout, segment, Codec::Zstd, &mut |_| ControlFlow::Continue(())).unwrap();
+            let mut sealed = fs::read(it.file(PLAIN, Form::Zstd)).unwrap();
+            sealed[20] ^= 0x55;
+            fs::write(it.file(PLAIN, Form::Zstd), sealed).unwrap();
+            it.write(&plain, text);
+        }),
         (&["both_forms"], Mended::No, |it| {
             let other = format!("{}\n", old_line(60));
             it.write(&it.file(PLAIN, Form::Zstd), zstd::encode_all(other.as_bytes(), 1).unwrap());
@@ -275,6 +311,15 @@ fn every_kind_of_damage_is_found_and_mended_where_no_byte_is_lost() {
             it.write(&it.path().join("2026-05-27/a1b2c3d4.jsonl.zst.new"), "half");
             it.write(&it.path().join("index.sqlite.new"), "half");
             it.write(&it.media(3).join(".2.txt.tmp"), "half");
+        }),
+        (&["unfinished_file"], Mended::Yes, |it| {
+            it.write(&it.path().join("runtime_overrides.json.new"), "{");
+            it.write(&it.path().join("index.sqlite.new-staging"), "half");
+            it.write(&it.path().join("index.sqlite.old-12-wal"), "half");
+        }),
+        // Nobody knows what it was made of.
+        (&["unfinished_file"], Mended::No, |it| {
+            it.write(&it.path().join("2026-05-27/ffffffff.3.jsonl.zst.new"), "all that is left");
         }),
         (&["orphan_media"], Mended::No, |it| {
             it.make_folder(&it.media(70));
@@ -329,7 +374,26 @@ fn what_is_only_worth_knowing_is_told_and_nothing_is_wrong() {
         ("index_set_aside", false, |it| it.write(&it.path().join("index.sqlite.corrupt-12"), "old")),
         ("spool_left", false, |it| {
             it.make_folder(&it.layout.tmp());
-            it.write(&it.layout.tmp().join("01J00000000000000000000009.req.bin"), "half");
+            let header = spool::Header { trace: id(9).parse().unwrap(), arena: None };
+            it.write(&it.layout.spool(header.trace), header.encode());
+            it.write(&it.layout.tmp().join(format!("{}.arena", id(8))), "memory");
+        }),
+        ("kept_aside", false, |it| {
+            it.make_folder(&it.layout.tmp());
+            it.write(&it.layout.tmp().join(format!("{}.spool.unreadable", id(9))), "?");
+            it.write(&it.layout.tmp().join(format!("{}.req.bin", id(9))), "an earlier version's");
+        }),
+        ("foreign_file", false, |it| {
+            it.make_folder(&it.layout.tmp());
+            it.write(&it.layout.tmp().join("notes.txt"), "mine");
+        }),
+        ("foreign_file", false, |it| it.write(&it.media(3).parent().unwrap().join("notes.txt"), "mine")),
+        ("foreign_file", false, |it| it.write(&it.path().join("index.sqlite.new-notes"), "mine")),
+        // Its rows are gone already, its attachments not yet.
+        ("half_deleted", false, |it| {
+            it.write(&it.layout.deletion_mark(PLAIN.parse().unwrap()), "");
+            let mut index = schema::open_writer(&it.layout.index()).unwrap();
+            remove_segment(&mut index, &mut WriterState::new(), PLAIN.parse().unwrap()).unwrap();
         }),
         ("half_deleted", false, |it| {
             it.write(&it.layout.deletion_mark(SEALED.parse().unwrap()), "");
@@ -344,8 +408,42 @@ fn what_is_only_worth_knowing_is_told_and_nothing_is_wrong() {
         let (code, kinds, report) = here.found(&[]);
         assert_eq!((code, kinds), (0, vec![(*kind).to_owned()]), "{report:#}");
         assert_eq!((&report["is_clean"], &report["findings"][0]["is_note"]), (&true.into(), &true.into()));
+        let files = here.files();
         let (code, kinds, report) = here.found(&["--repair"]);
         assert_eq!((code, kinds.is_empty()), (0, *is_mended), "{kind} {report:#}");
+        assert!(*is_mended || here.files() == files, "{kind} {report:#}");
+    }
+}
+
+/// Copies a data dir, for its owner alone, as every version kept it.
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, copied) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&copied).unwrap();
+            copy(&path, &copied);
+        } else {
+            fs::copy(path, &copied).unwrap();
+            fs::set_permissions(&copied, Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_earlier_data_dir_rebuilds_and_verifies() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/earlier-data-dir");
+    for command_of in [&["rebuild"][..], &["verify", "--repair"]] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+        copy(&fixture, dir.path());
+        let here = DataDir { layout: Layout::new(dir.path()), dir };
+        let (code, kinds, report) = here.found(&[]);
+        assert_eq!((code, kinds), (1, vec!["index_missing".to_owned()]), "{report:#}");
+        assert!(command(here.path()).args(command_of).output().unwrap().status.success());
+        let (code, kinds, report) = here.found(&[]);
+        assert_eq!((code, kinds), (0, vec![]), "{report:#}");
+        let totals = &report["totals"];
+        assert_eq!((&totals["lines"], &totals["rows"], &totals["media"]), (&5.into(), &5.into(), &1.into()));
     }
 }
 

@@ -11,7 +11,7 @@ use api_log::index::files;
 use api_log::store::layout::Layout;
 use api_log::store::lock::{self, DataDirLock, Holder, LockError};
 use api_log::verify::{
-    Beside, IndexRepair, Repair, RepairError, Report, Verification, VerifyError, repair_files, repair_index,
+    Beside, IndexRepair, Repair, RepairError, Report, Subject, Verification, VerifyError, repair_files, repair_index,
 };
 use api_log::work::Work;
 
@@ -46,8 +46,12 @@ struct Outcome {
 
 /// Checks, and says what was found: 0 if nothing is wrong, else 1.
 pub(crate) fn run(asked: Verify, config: &Config) -> ExitCode {
-    let layout = Layout::new(&config.storage.data_dir);
-    match outcome(asked, layout) {
+    let subject = Subject {
+        layout: Layout::new(&config.storage.data_dir),
+        beside: Beside::Nobody,
+        arena_dir: config.capture.arena_dir.clone(),
+    };
+    match outcome(asked, subject) {
         Ok(outcome) => {
             tell(&outcome, asked);
             if outcome.report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -59,14 +63,14 @@ pub(crate) fn run(asked: Verify, config: &Config) -> ExitCode {
     }
 }
 
-fn outcome(asked: Verify, layout: Layout) -> Result<Outcome, CheckError> {
+fn outcome(asked: Verify, subject: Subject) -> Result<Outcome, CheckError> {
     if asked.repair {
-        return repaired(layout);
+        return repaired(subject);
     }
+    let layout = subject.layout.clone();
     let recorder = lock::holder(&layout)?;
     let beside = if recorder.is_some() { Beside::Recorder } else { Beside::Nobody };
-    let checked = layout.clone();
-    let report = progress::run(Unit::Bytes, move |work| check(&checked, beside, work))??;
+    let report = progress::run(Unit::Bytes, move |work| check(&Subject { beside, ..subject }, work))??;
     let now = lock::holder(&layout)?;
     if recorder.is_none() && now.is_some() {
         super::complain("verify: a recorder was started meanwhile, and what it writes may look wrong; verify again");
@@ -75,7 +79,8 @@ fn outcome(asked: Verify, layout: Layout) -> Result<Outcome, CheckError> {
 }
 
 /// Holds the data dir, checks it, mends it, and checks it again.
-fn repaired(layout: Layout) -> Result<Outcome, CheckError> {
+fn repaired(subject: Subject) -> Result<Outcome, CheckError> {
+    let layout = &subject.layout;
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let myself = Holder {
         pid: std::process::id(),
@@ -86,9 +91,9 @@ fn repaired(layout: Layout) -> Result<Outcome, CheckError> {
     };
     if !layout.root().exists() {
         // The lock would make it.
-        return Ok(Outcome { report: check(&layout, Beside::Nobody, &Work::new())?, repairs: vec![], recorder: None });
+        return Ok(Outcome { report: check(&subject, &Work::new())?, repairs: vec![], recorder: None });
     }
-    let held = match DataDirLock::acquire(&layout, &myself) {
+    let held = match DataDirLock::acquire(layout, &myself) {
         Ok(held) => held,
         Err(error @ (LockError::InUse { .. } | LockError::InUseBySomebody { .. })) => {
             return Err(CheckError::InUse(error));
@@ -98,18 +103,19 @@ fn repaired(layout: Layout) -> Result<Outcome, CheckError> {
     held.warnings.iter().for_each(|warning| super::complain(format_args!("verify: {warning}")));
     let (report, repairs) = progress::run(Unit::Bytes, move |work| {
         let _held = held;
-        let found = check(&layout, Beside::Nobody, work)?;
-        let repairs = mend(&layout, &found, work)?;
+        let found = check(&subject, work)?;
+        let repairs = mend(&subject, &found, work)?;
         // Only what is so afterwards counts.
-        let report = if repairs.is_empty() { found } else { check(&layout, Beside::Nobody, work)? };
+        let report = if repairs.is_empty() { found } else { check(&subject, work)? };
         Ok::<_, CheckError>((report, repairs))
     })??;
     Ok(Outcome { report, repairs, recorder: None })
 }
 
 /// Mends the files, then the index from them.
-fn mend(layout: &Layout, found: &Report, work: &Work) -> Result<Vec<Repair>, CheckError> {
-    let (mut repairs, index) = repair_files(layout, found, work)?;
+fn mend(subject: &Subject, found: &Report, work: &Work) -> Result<Vec<Repair>, CheckError> {
+    let layout = &subject.layout;
+    let (mut repairs, index) = repair_files(subject, found, work)?;
     match index {
         IndexRepair::None => {}
         IndexRepair::CatchUp { kind } => repairs.push(repair_index(layout, kind, work)?),
@@ -127,8 +133,8 @@ fn mend(layout: &Layout, found: &Report, work: &Work) -> Result<Vec<Repair>, Che
 }
 
 /// The whole check, a bucket at a time on each core.
-fn check(layout: &Layout, beside: Beside, work: &Work) -> Result<Report, VerifyError> {
-    let (verification, mut report) = Verification::begin(layout, beside, work)?;
+fn check(subject: &Subject, work: &Work) -> Result<Report, VerifyError> {
+    let (verification, mut report) = Verification::begin(subject, work)?;
     let next = AtomicUsize::new(0);
     let merged = Mutex::new((&mut report, None));
     std::thread::scope(|threads| {

@@ -20,6 +20,8 @@ use crate::store::layout::Layout;
 const SHARED_MEMORY: &str = "/dev/shm";
 /// `f_type` of a `tmpfs`.
 const TMPFS: u64 = 0x0102_1994;
+/// What names of captures that could not be read end with.
+const UNREADABLE: &str = ".unreadable";
 /// With less room than this there is no point.
 const LEAST_BYTES: u64 = 4 << 20;
 
@@ -96,11 +98,13 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Every folder where an earlier process may have left an arena of this data dir.
+    /// Every folder where an earlier process may have left an arena of this data dir. Nothing is made.
     pub fn all(layout: &Layout, asked: Option<&Path>) -> Vec<Folder> {
         let asked = asked.map(|path| Folder { path: path.to_owned(), is_shared_place: false });
         let tmp = Folder { path: layout.tmp(), is_shared_place: false };
-        let shared = Folder::in_shared_memory(layout).ok();
+        // Without an identity it never had one there.
+        let has_identity = std::fs::metadata(layout.identity()).is_ok_and(|it| it.len() > 0);
+        let shared = has_identity.then(|| Folder::in_shared_memory(layout).ok()).flatten();
         let mut all: Vec<Folder> = asked.into_iter().chain([tmp]).chain(shared).collect();
         all.dedup_by(|one, other| one.path == other.path);
         all.retain(|it| it.path.is_dir() && (!it.is_shared_place || is_private(&it.path).unwrap_or(false)));
@@ -146,6 +150,18 @@ impl Folder {
         self.path.join(format!("{id}.arena"))
     }
 
+    /// The arenas here, whoever holds them. They are not opened.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn arenas(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(&self.path)?.collect::<io::Result<Vec<_>>>()?;
+        let mut found: Vec<PathBuf> =
+            entries.iter().map(std::fs::DirEntry::path).filter(|it| arena_id(it).is_some()).collect();
+        found.sort();
+        Ok(found)
+    }
+
     /// The arenas here that belong to this user and that no process holds, locked from now on.
     ///
     /// # Errors
@@ -176,13 +192,38 @@ impl Folder {
     }
 }
 
+/// What a file in a folder of captures is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The memory of captures.
+    Arena,
+    /// A capture's prefix on disk.
+    Spool,
+    /// Either of them, set aside because it could not be read.
+    Unreadable,
+    /// One side of a capture of an earlier version, which nobody reads any more.
+    Earlier,
+}
+
+/// What the file of this name in a folder of captures is; `None` if it is none of these.
+pub fn named(name: &str) -> Option<Named> {
+    let (id, rest) = name.split_once('.')?;
+    id.parse::<TraceId>().ok()?;
+    match rest {
+        "arena" => Some(Named::Arena),
+        "spool" => Some(Named::Spool),
+        "req.bin" | "resp.bin" => Some(Named::Earlier),
+        _ => rest.ends_with(UNREADABLE).then_some(Named::Unreadable),
+    }
+}
+
 /// Sets a file that cannot be read aside, beside where it was.
 ///
 /// # Errors
 /// It cannot be renamed.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(".unreadable");
+    name.push(UNREADABLE);
     std::fs::rename(path, &name)?;
     Ok(name.into())
 }
@@ -246,6 +287,26 @@ mod tests {
         assert_eq!(Geometry::read(&found[0].file).unwrap(), geometry);
         drop(held);
         assert_eq!(folder.abandoned().unwrap().iter().map(|it| it.id).collect::<Vec<_>>(), [id(1)], "2 is taken");
+    }
+
+    #[test]
+    fn what_is_made_is_known_by_its_name_and_looking_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let folder = Folder { path: layout.tmp(), is_shared_place: false };
+        assert_eq!(Folder::all(&layout, None), []);
+        assert!(!layout.identity().exists());
+        std::fs::create_dir(layout.tmp()).unwrap();
+        drop(folder.create(id(2), &Geometry::for_bytes(1 << 20)).unwrap());
+        std::fs::write(layout.spool(id(1)), "x").unwrap();
+        let aside = set_aside(&layout.spool(id(1))).unwrap();
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(named(&name(&aside)), Some(Named::Unreadable));
+        assert_eq!(named(&name(&layout.spool(id(1)))), Some(Named::Spool));
+        assert_eq!(named(&name(&folder.arena(id(2)))), Some(Named::Arena));
+        assert_eq!(named(&format!("{}.req.bin", id(1))), Some(Named::Earlier));
+        assert_eq!(named("notes.spool"), None);
+        assert_eq!(folder.arenas().unwrap(), [folder.arena(id(2))]);
     }
 
     #[test]

@@ -17,6 +17,33 @@ const PARTS: [&str; 3] = ["-wal", "-shm", ""];
 const ASIDE: &str = ".corrupt-";
 /// The same of one that was replaced, for an instant.
 const OLD: &str = ".old-";
+/// What a database that is being made adds to the index's name, and the one beside it that goes once it is made.
+const NEW: &str = ".new";
+const NEW_STAGING: &str = ".new-staging";
+
+/// What a file named like the index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The index, or its journal.
+    Index,
+    /// One that was set aside, or its journal.
+    Aside,
+    /// One that is being made, or is replaced just now: another is there, or can be made anew.
+    Unfinished,
+}
+
+/// What the file is whose name continues the index's with `rest`; `None` if it is none of these.
+pub fn named(rest: &str) -> Option<Named> {
+    let rest = PARTS.iter().chain(&["-journal"]).find_map(|part| rest.strip_suffix(part)).unwrap_or(rest);
+    let is_moment = |text: &str| text.parse::<u64>().is_ok();
+    match rest {
+        "" => Some(Named::Index),
+        NEW | NEW_STAGING => Some(Named::Unfinished),
+        _ if rest.strip_prefix(ASIDE).is_some_and(is_moment) => Some(Named::Aside),
+        _ if rest.strip_prefix(OLD).is_some_and(is_moment) => Some(Named::Unfinished),
+        _ => None,
+    }
+}
 
 /// A file as it stands now: whether it is still the same, and whether it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::Attachment;
 
+/// What hidden names of unfinished files end with.
+const UNFINISHED: &str = ".tmp";
+
 /// What [`write()`] did.
 #[derive(Debug, Default)]
 pub struct Written {
@@ -71,8 +74,13 @@ pub fn count(dir: &Path) -> u32 {
     u32::try_from(whole.count()).unwrap_or(u32::MAX)
 }
 
+/// Whether a file of this name is an attachment that was not finished.
+pub fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
+}
+
 fn write_file(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = dir.join(format!(".{name}.tmp"));
+    let unfinished = dir.join(format!(".{name}{UNFINISHED}"));
     // Left by an attempt that was cut off; mostly it is not there.
     let _ = fs::remove_file(&unfinished);
     let written = OpenOptions::new()

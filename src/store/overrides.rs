@@ -40,6 +40,11 @@ pub enum OverridesError {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides(Map<String, Value>);
 
+/// Where the file at `path` is written until it is whole.
+pub fn unfinished(path: &Path) -> std::path::PathBuf {
+    path.with_extension("json.new")
+}
+
 impl Overrides {
     /// Reads the file; one that does not exist or is empty overrides nothing.
     ///
@@ -68,7 +73,7 @@ impl Overrides {
     /// [`OverridesError::Io`].
     pub fn write(&self, path: &Path) -> Result<(), OverridesError> {
         let failed = |source| OverridesError::Io { path: path.into(), source };
-        let beside = path.with_extension("json.new");
+        let beside = unfinished(path);
         let text = format!("{:#}\n", Value::Object(self.0.clone()));
         let written = File::options()
             .write(true)

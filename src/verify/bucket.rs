@@ -10,7 +10,7 @@ use super::{Beside, Finding, Kind, Report, Unplaced, Verification, VerifyError, 
 use crate::ids::{BucketId, Place, SegmentId, TraceId};
 use crate::index::query::selection::indexed_to;
 use crate::index::query::stored::{self, StoredRow, StoredRows};
-use crate::index::{query, rebuild, schema};
+use crate::index::query;
 use crate::jsonl::line::read_row;
 use crate::jsonl::read;
 use crate::jsonl::scan::{Content, Scanner, resume_points};
@@ -29,10 +29,7 @@ pub(super) fn check(of: &Verification, bucket: BucketId, work: &Work) -> Result<
     let mut report = Report::new(&of.layout);
     // Listed first: an attachment is written after its line, so a line read later must be there.
     let mut folders = media_folders(of, bucket, &mut report)?;
-    let connection = if of.has_index { Some(schema::open_reader(&of.layout.index())?) } else { None };
-    // A recorder may have begun a new one since.
-    let is_interim = connection.as_ref().map(rebuild::is_interim).transpose()?.unwrap_or(false);
-    let connection = connection.filter(|_| !is_interim);
+    let connection = of.open_index(&mut report)?;
     // One snapshot for all of it, taken before any file is read: a row is written after its line.
     let snapshot = connection.as_ref().map(Connection::unchecked_transaction).transpose()?;
     let index = snapshot.as_deref();
@@ -52,7 +49,7 @@ pub(super) fn check(of: &Verification, bucket: BucketId, work: &Work) -> Result<
     });
     for &trace in &folders {
         let known = index.map(|index| query::place(index, trace)).transpose()?.flatten();
-        if known.is_none_or(|place| place.segment.bucket != bucket) {
+        if known.is_none_or(|place| place.segment.bucket != bucket) && !is_going(of, bucket, trace).map_err(listed)? {
             let folder = tree::relative(&of.layout, &of.layout.media(bucket, trace));
             let what = "attachments, and no line of this trace in the bucket".to_owned();
             report.find(Finding::new(Kind::OrphanMedia, folder, what).of(trace));
@@ -60,6 +57,14 @@ pub(super) fn check(of: &Verification, bucket: BucketId, work: &Work) -> Result<
     }
     of.note_unplaced(unplaced);
     Ok(report)
+}
+
+/// Whether a trace's attachments are deleted with their segment: just now, or already. The mark is looked for first, as
+/// it goes last.
+fn is_going(of: &Verification, bucket: BucketId, trace: TraceId) -> io::Result<bool> {
+    let of_bucket = of.layout.named_segments_of(bucket)?;
+    let is_marked = of_bucket.into_iter().any(|segment| of.layout.deletion_mark(segment).exists());
+    Ok(is_marked || !of.layout.media(bucket, trace).exists())
 }
 
 /// The traces that have a folder of attachments.
@@ -98,7 +103,7 @@ fn media_folders(of: &Verification, bucket: BucketId, report: &mut Report) -> Re
 
 /// Whether a file in a folder of attachments is half of one.
 pub(super) fn is_unfinished(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name().and_then(|it| it.to_str()).is_some_and(media::is_unfinished)
 }
 
 /// A segment being checked.

@@ -12,7 +12,8 @@
 //!
 //! What is written meanwhile is no finding: lines behind the index's checkpoint are counted as not yet indexed, last
 //! lines without an end are being written, two forms of a file are being sealed. Each bucket's rows are those of one
-//! snapshot, taken before its files are read.
+//! snapshot, taken before its files are read. What is deleted meanwhile (a mark, its rows, its files, the mark) is looked
+//! at again before it is told of: a mark that stands excuses it, and so do rows or attachments that are gone by then.
 
 mod bucket;
 mod repair;
@@ -20,8 +21,11 @@ mod report;
 mod rewrite;
 mod tree;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Mutex;
+
+use rusqlite::Connection;
 
 use crate::ids::{BucketId, Place, SegmentId, TraceId};
 use crate::index::check::Checked;
@@ -40,6 +44,17 @@ pub enum Beside {
     Nobody,
     /// A recorder is at work.
     Recorder,
+}
+
+/// What is checked.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The data dir.
+    pub layout: Layout,
+    /// Who else uses it.
+    pub beside: Beside,
+    /// Where the memory of captures is configured to stand (`capture.arena_dir`).
+    pub arena_dir: Option<PathBuf>,
 }
 
 /// Nothing can be said about the data dir.
@@ -89,10 +104,12 @@ impl Verification {
     ///
     /// # Errors
     /// A folder cannot be listed.
-    pub fn begin(layout: &Layout, beside: Beside, work: &Work) -> Result<(Verification, Report), VerifyError> {
+    pub fn begin(of: &Subject, work: &Work) -> Result<(Verification, Report), VerifyError> {
+        let Subject { layout, beside, .. } = of;
+        let beside = *beside;
         work.begin("looking at the folders", 0);
         let mut report = Report::new(layout);
-        tree::check(layout, beside, &mut report)?;
+        tree::check(of, &mut report)?;
         let listed = |source| VerifyError::List { path: layout.root().to_owned(), source };
         let buckets = layout.buckets().map_err(listed)?;
         work.begin("checking the index", 0);
@@ -125,15 +142,23 @@ impl Verification {
         if !self.has_index {
             return Ok(());
         }
-        let index = schema::open_reader(&self.layout.index())?;
+        let Some(index) = self.open_index(report)? else { return Ok(()) };
+        let mut gone = BTreeMap::new();
         for (segment, rows) in stored::segments(&index)? {
             report.totals.rows += rows;
             let is_gone = !self.layout.has_segment(segment).unwrap_or(true);
-            // Whoever deletes a segment takes its rows away last.
             if is_gone && !self.layout.deletion_mark(segment).exists() {
-                let told = format!("{rows} rows, and their file is gone");
-                report.find(Finding::new(Kind::RowsWithoutFile, segment.to_string(), told));
+                gone.insert(segment, rows);
             }
+        }
+        if !gone.is_empty() && self.beside == Beside::Recorder {
+            // Rows go before their file does: what was deleted since they were counted has none any more.
+            let still: BTreeSet<SegmentId> = stored::segments(&index)?.into_iter().map(|it| it.0).collect();
+            gone.retain(|segment, _| still.contains(segment));
+        }
+        for (segment, rows) in gone {
+            let told = format!("{rows} rows, and their file is gone");
+            report.find(Finding::new(Kind::RowsWithoutFile, segment.to_string(), told));
         }
         if self.beside == Beside::Nobody
             && let Some(root) = stored::odd_session(&index)?
@@ -142,6 +167,24 @@ impl Verification {
             report.find(Finding::new(Kind::SessionSums, tree::relative(&self.layout, &self.layout.index()), told));
         }
         Ok(())
+    }
+
+    /// The index, if there is one that lines can be held against. A running recorder may have put another in its place
+    /// since, and be about to make that one whole.
+    fn open_index(&self, report: &mut Report) -> Result<Option<Connection>, VerifyError> {
+        if !self.has_index {
+            return Ok(None);
+        }
+        let is_interim = |index: Connection| Ok((rebuild::is_interim(&index)?, index));
+        let told = match schema::open_reader(&self.layout.index()).map_err(VerifyError::from).and_then(is_interim) {
+            Ok((false, index)) => return Ok(Some(index)),
+            Ok((true, _)) => "it is being rebuilt".to_owned(),
+            Err(error) if self.beside == Beside::Recorder => error.to_string(),
+            Err(error) => return Err(error),
+        };
+        let name = tree::relative(&self.layout, &self.layout.index());
+        report.find(Finding::new(Kind::IndexInterim, name, told));
+        Ok(None)
     }
 
     fn find_repeated_ids(&self, report: &mut Report) {
@@ -165,37 +208,38 @@ impl Verification {
 fn check_index(layout: &Layout, beside: Beside, has_traces: bool, report: &mut Report) -> bool {
     let path = layout.index();
     let name = tree::relative(layout, &path);
+    let mut found = |kind, told: String| report.find(Finding::new(kind, name.clone(), told));
     if !path.exists() {
-        if has_traces {
-            report.find(Finding::new(Kind::IndexMissing, name, "there are traces and no index".into()));
+        match beside {
+            Beside::Recorder => found(Kind::IndexInterim, "the running recorder is about to make it".into()),
+            Beside::Nobody if has_traces => found(Kind::IndexMissing, "there are traces and no index".into()),
+            Beside::Nobody => {}
         }
         return false;
     }
     // Damage shows at this question already, or at the next.
     let is_interim = schema::open_reader(&path).map(|index| rebuild::is_interim(&index).unwrap_or(false));
-    let wrong = match (is_interim, beside) {
+    let (kind, told) = match (is_interim, beside) {
         (Ok(true), Beside::Recorder) => {
-            let told = "it is being rebuilt: nothing was held against it".to_owned();
-            report.find(Finding::new(Kind::IndexInterim, name, told));
-            return false;
+            (Kind::IndexInterim, "it is being rebuilt: nothing was held against it".to_owned())
         }
-        (Ok(true), Beside::Nobody) => Some("it holds only what was recorded since its rebuild began".to_owned()),
+        (Ok(true), Beside::Nobody) => {
+            (Kind::IndexUnusable, "it holds only what was recorded since its rebuild began".to_owned())
+        }
         (Ok(false), _) => match index::check::check(&path) {
-            Checked::Whole => None,
+            Checked::Whole => return true,
             // It puts another one in its place.
-            Checked::Unknown(told) if beside == Beside::Recorder => {
-                report.find(Finding::new(Kind::IndexInterim, name, told));
-                return false;
-            }
-            Checked::Damaged(told) | Checked::Unknown(told) => Some(told),
+            Checked::Unknown(told) if beside == Beside::Recorder => (Kind::IndexInterim, told),
+            Checked::Damaged(told) | Checked::Unknown(told) => (Kind::IndexUnusable, told),
         },
-        (Err(error), _) => Some(error.to_string()),
+        // Only damage lasts: it makes it, migrates it, or puts another one in its place.
+        (Err(error), Beside::Recorder) if !matches!(error, schema::OpenError::Corrupt { .. }) => {
+            (Kind::IndexInterim, error.to_string())
+        }
+        (Err(error), _) => (Kind::IndexUnusable, error.to_string()),
     };
-    let is_usable = wrong.is_none();
-    if let Some(told) = wrong {
-        report.find(Finding::new(Kind::IndexUnusable, name, told));
-    }
-    is_usable
+    found(kind, told);
+    false
 }
 
 /// The bytes of all segments, in the form that is read.

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::Permissions;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,14 @@ use serde::Serialize;
 
 use super::bucket::is_unfinished;
 use super::tree::{self, Entry};
-use super::{Kind, Report, VerifyError, rewrite};
+use super::{Kind, Report, Subject, VerifyError, rewrite};
 use crate::ids::SegmentId;
 use crate::index::schema::{OpenError, open_writer};
 use crate::index::{Budget, IndexError, WriterState, catch_up};
 use crate::jsonl::file::JsonlFile;
 use crate::jsonl::line::read_row;
-use crate::store::layout::{Form, Layout};
+use crate::jsonl::sealed::{Codec, is_contained};
+use crate::store::layout::Layout;
 use crate::work::{Cancelled, Work};
 
 /// One thing that was done, or could not be.
@@ -57,10 +58,11 @@ pub enum RepairError {
 ///
 /// # Errors
 /// See [`RepairError`]. A file that cannot be mended is told among the repairs.
-pub fn repair_files(layout: &Layout, report: &Report, work: &Work) -> Result<(Vec<Repair>, IndexRepair), RepairError> {
+pub fn repair_files(of: &Subject, report: &Report, work: &Work) -> Result<(Vec<Repair>, IndexRepair), RepairError> {
     work.begin("repairing files", 0);
+    let layout = &of.layout;
     let mut done = Done { layout, repairs: Vec::new() };
-    tidy(layout, &mut done)?;
+    tidy(of, &mut done)?;
     let mend = &report.mend;
     for &segment in &mend.both_forms {
         done.note(Kind::BothForms, segment, undo_seal(layout, segment));
@@ -165,7 +167,13 @@ impl Done<'_> {
     }
 
     fn remove_file(&mut self, path: &Path) {
-        let removed = std::fs::remove_file(path).map(|()| Some("removed it".to_owned()));
+        // It may be all that is left of what it was being made of.
+        let is_alone = tree::unfinished_of(self.layout, path).map(|it| self.layout.has_segment(it).map(|has| !has));
+        let removed = match is_alone.transpose() {
+            Ok(Some(true)) => Err(io::Error::other("what it was being made of is gone: look what is in it")),
+            Ok(_) => std::fs::remove_file(path).map(|()| Some("removed it".to_owned())),
+            Err(error) => Err(error),
+        };
         self.note(Kind::UnfinishedFile, tree::relative(self.layout, path), removed);
     }
 
@@ -177,10 +185,11 @@ impl Done<'_> {
 }
 
 /// Modes, halves of files, and empty folders.
-fn tidy(layout: &Layout, done: &mut Done<'_>) -> Result<(), RepairError> {
+fn tidy(of: &Subject, done: &mut Done<'_>) -> Result<(), RepairError> {
+    let layout = &of.layout;
     let mut folders: Vec<PathBuf> = Vec::new();
     let mut found: Vec<(PathBuf, Entry)> = vec![(layout.root().to_owned(), Entry::Ours)];
-    tree::walk(layout, &mut |path, entry| found.push((path.to_owned(), entry)))?;
+    tree::walk(of, &mut |path, entry| found.push((path.to_owned(), entry)))?;
     for bucket in layout.buckets().map_err(|source| VerifyError::List { path: layout.root().to_owned(), source })? {
         for trace in tree::list(&layout.attachments(bucket))? {
             found.push((trace.path(), Entry::Ours));
@@ -212,42 +221,17 @@ fn tidy(layout: &Layout, done: &mut Done<'_>) -> Result<(), RepairError> {
 /// Removes sealed forms that hold nothing but the beginning of the plain one, or all of it. Sealing is done again.
 fn undo_seal(layout: &Layout, segment: SegmentId) -> io::Result<Option<String>> {
     let mut removed = false;
-    for form in [Form::Zstd, Form::Gzip] {
-        let sealed = layout.segment(segment, form);
+    for codec in [Codec::Zstd, Codec::Gzip] {
+        let sealed = layout.segment(segment, codec.form());
         if !sealed.exists() {
             continue;
         }
-        let file = std::fs::File::open(&sealed)?;
-        let reader: Box<dyn Read> = match form {
-            Form::Zstd => Box::new(zstd::stream::read::Decoder::new(file)?),
-            _ => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        };
-        let plain = std::fs::File::open(layout.segment(segment, Form::Plain))?;
-        if !is_beginning_of(reader, plain)? {
-            let told = format!("{} holds lines that the plain file does not", tree::relative(layout, &sealed));
+        if !is_contained(layout, segment, codec).map_err(io::Error::other)? {
+            let told = format!("{} holds what the plain file does not", tree::relative(layout, &sealed));
             return Err(io::Error::other(told));
         }
         std::fs::remove_file(&sealed)?;
         removed = true;
     }
     Ok(removed.then(|| "removed the sealed form; the plain file holds all of it".to_owned()))
-}
-
-/// Whether everything that can be read of `part` stands at the beginning of `whole`. Sealing that was cut off leaves
-/// a part that cannot be read to its end.
-fn is_beginning_of(part: impl Read, whole: impl Read) -> io::Result<bool> {
-    let mut part = io::BufReader::with_capacity(128 * 1024, part);
-    let mut whole = io::BufReader::with_capacity(128 * 1024, whole);
-    let (mut one, mut other) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        let read = match part.read(&mut one) {
-            Ok(0) | Err(_) => return Ok(true),
-            Ok(read) => read,
-        };
-        match whole.read_exact(&mut other[..read]) {
-            Ok(()) if one[..read] == other[..read] => {}
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-            _ => return Ok(false),
-        }
-    }
 }

@@ -62,7 +62,11 @@ fn beside(layout: &Layout, segment: SegmentId) -> PathBuf {
 }
 
 fn write(layout: &Layout, segment: SegmentId, repeated: &[u64], unfinished: &PathBuf) -> io::Result<Rewritten> {
-    let (mut reader, _) = read::open_at(layout, segment, 0)?;
+    // With every check: what replaces a sealed form has its bytes, or is not made.
+    let (mut reader, form) = read::open_checked(layout, segment)?;
+    if Form::ALL.into_iter().any(|other| other != form && layout.segment(segment, other).exists()) {
+        return Err(io::Error::other("it stands in two forms: each may hold what the other does not"));
+    }
     let mut tail = Tail { reader: &mut reader, behind: Vec::new() };
     let private = |options: &mut OpenOptions| options.mode(0o600).create(true).clone();
     let kept = private(OpenOptions::new().write(true).truncate(true)).open(unfinished)?;

@@ -28,8 +28,11 @@ fn a_rewritten_segment_keeps_its_traces_and_nothing_is_lost() {
     let glued = format!("{}{two}", &three[..40]);
     let text = format!("{one}\nno trace\n{glued}\n{three}\n{one}\n{three}\n{{\"id\":\"torn");
     let (_dir, layout, segment) = segment_of(&text);
-    // Another form would be read instead, were it left.
+    // Another form may hold what this one does not.
     std::fs::write(layout.segment(segment, Form::Gzip), "half").unwrap();
+    assert!(rewrite::rewrite(&layout, segment, &[]).is_err());
+    assert_eq!(std::fs::read(layout.segment(segment, Form::Gzip)).unwrap(), b"half");
+    std::fs::remove_file(layout.segment(segment, Form::Gzip)).unwrap();
     let again = text.find(&format!("\n{one}\n{three}")).unwrap() + 1;
     let repeated = [again as u64, (again + one.len() + 1) as u64];
     let done = rewrite::rewrite(&layout, segment, &repeated).unwrap();

@@ -5,34 +5,44 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Beside, Finding, Kind, Report, VerifyError};
-use crate::ids::{Date, ShortKey};
+use super::{Beside, Finding, Kind, Report, Subject, VerifyError};
+use crate::capture::place::{self, Folder};
+use crate::capture::spool;
+use crate::ids::{Date, SegmentId, ShortKey};
+use crate::index::files;
 use crate::store::layout::{Layout, NamedFile};
+use crate::store::overrides;
 
 /// What an entry of the data dir is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Something that belongs there, as it is.
     Ours,
-    /// A folder that may hold anything.
-    Cache,
+    /// A folder that stays, whatever is in it.
+    Fixed,
     KeptAside,
     IndexSetAside,
     /// Half of something that is made anew of what is still there.
     Unfinished,
+    /// The prefix of a capture.
     Spool,
+    /// The memory of captures.
+    Arena,
+    /// A capture that could not be read, or that an earlier version left.
+    DeadCapture,
     HalfDeleted,
     Foreign,
 }
 
 /// Looks at every file and folder, the contents of media folders and the viewer's cache left out.
-pub(super) fn check(layout: &Layout, beside: Beside, report: &mut Report) -> Result<(), VerifyError> {
+pub(super) fn check(of: &Subject, report: &mut Report) -> Result<(), VerifyError> {
+    let (layout, beside) = (&of.layout, of.beside);
     if !layout.root().exists() {
         let source = io::ErrorKind::NotFound.into();
         return Err(VerifyError::List { path: layout.root().to_owned(), source });
     }
     check_mode(layout, layout.root(), report);
-    walk(layout, &mut |path, entry| {
+    walk(of, &mut |path, entry| {
         let name = || relative(layout, path);
         let find = |report: &mut Report, kind, what: String| report.find(Finding::new(kind, name(), what));
         if entry != Entry::Foreign {
@@ -41,8 +51,11 @@ pub(super) fn check(layout: &Layout, beside: Beside, report: &mut Report) -> Res
         let metadata = std::fs::symlink_metadata(path);
         let bytes = metadata.as_ref().map_or(0, std::fs::Metadata::len);
         match entry {
-            Entry::Ours | Entry::Cache => {
-                if beside == Beside::Nobody && is_needless(layout, path) {
+            Entry::Fixed => {}
+            // Somebody is about to fill it.
+            Entry::Ours if beside == Beside::Recorder => {}
+            Entry::Ours => {
+                if is_needless(layout, path) {
                     find(report, Kind::Empty, "an empty folder".into());
                 } else if metadata.is_ok_and(|it| it.is_file() && it.len() == 0) && layout.parse_segment(path).is_some()
                 {
@@ -51,22 +64,62 @@ pub(super) fn check(layout: &Layout, beside: Beside, report: &mut Report) -> Res
             }
             Entry::KeptAside => find(report, Kind::KeptAside, format!("{bytes} bytes of torn or bad lines")),
             Entry::IndexSetAside => find(report, Kind::IndexSetAside, format!("{bytes} bytes")),
-            Entry::Spool => {
-                if beside == Beside::Nobody {
-                    find(report, Kind::SpoolLeft, format!("{bytes} bytes"));
-                }
+            Entry::DeadCapture => {
+                let what = format!("{bytes} bytes of a capture that no recorder can read");
+                find(report, Kind::KeptAside, what);
             }
             // A running recorder is at work on it.
-            Entry::Unfinished | Entry::HalfDeleted if beside == Beside::Recorder => {}
+            Entry::Spool | Entry::Arena | Entry::Unfinished | Entry::HalfDeleted if beside == Beside::Recorder => {}
+            Entry::Spool => find(report, Kind::SpoolLeft, told_of_spool(path)),
+            Entry::Arena => find(report, Kind::SpoolLeft, TOLD_OF_ARENA.into()),
             Entry::Unfinished => find(report, Kind::UnfinishedFile, format!("{bytes} bytes")),
             Entry::HalfDeleted => find(report, Kind::HalfDeleted, "its deletion was begun".into()),
             Entry::Foreign => find(report, Kind::ForeignFile, "not api-log's".into()),
         }
-    })
+    })?;
+    if beside == Beside::Nobody {
+        arenas_elsewhere(of, report);
+    }
+    Ok(())
+}
+
+/// Of an arena that no recorder holds.
+const TOLD_OF_ARENA: &str = "memory of captures that a crash left";
+
+/// Where the memory of captures stands is no part of the data dir, mostly.
+fn arenas_elsewhere(of: &Subject, report: &mut Report) {
+    for folder in Folder::all(&of.layout, of.arena_dir.as_deref()) {
+        if real(folder.path()).starts_with(real(of.layout.root())) {
+            continue;
+        }
+        // What cannot be looked at, the next recorder tells of.
+        for arena in folder.arenas().unwrap_or_default() {
+            let name = arena.display().to_string();
+            report.find(Finding::new(Kind::SpoolLeft, name, TOLD_OF_ARENA.into()));
+        }
+    }
+}
+
+/// How much of a capture a spool gives.
+fn told_of_spool(path: &Path) -> String {
+    match std::fs::File::open(path).map_err(spool::NotASpool::from).and_then(|file| spool::scan(&file)) {
+        Ok((_, frames)) => {
+            let bytes: u64 = frames.iter().map(|it| u64::from(it.bytes)).sum();
+            format!("{bytes} bytes of a capture")
+        }
+        Err(error) => format!("{error}: the next recorder sets it aside"),
+    }
+}
+
+/// A path without links and dots, as far as there is one.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Gives every entry, folders before what is in them.
-pub(super) fn walk(layout: &Layout, each: &mut dyn FnMut(&Path, Entry)) -> Result<(), VerifyError> {
+pub(super) fn walk(of: &Subject, each: &mut dyn FnMut(&Path, Entry)) -> Result<(), VerifyError> {
+    let layout = &of.layout;
+    let arenas = of.arena_dir.as_deref().map(real);
     for entry in list(layout.root())? {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -77,11 +130,29 @@ pub(super) fn walk(layout: &Layout, each: &mut dyn FnMut(&Path, Entry)) -> Resul
                 walk_day(layout, date, each)?;
             }
             _ if path == layout.tmp() => {
-                each(&path, Entry::Ours);
-                list(&path)?.iter().for_each(|spool| each(&spool.path(), Entry::Spool));
+                each(&path, Entry::Fixed);
+                walk_captures(&path, each)?;
+            }
+            // Somewhere below, if it is in the data dir at all.
+            _ if arenas.as_deref().is_some_and(|it| it.starts_with(real(&path)) && path.is_dir()) => {
+                each(&path, Entry::Fixed);
+                walk_captures(arenas.as_deref().unwrap_or(&path), each)?;
             }
             _ => each(&path, of_root(layout, &path, &name)),
         }
+    }
+    Ok(())
+}
+
+fn walk_captures(folder: &Path, each: &mut dyn FnMut(&Path, Entry)) -> Result<(), VerifyError> {
+    for entry in list(folder)? {
+        let found = match place::named(&entry.file_name().to_string_lossy()) {
+            Some(place::Named::Spool) => Entry::Spool,
+            Some(place::Named::Arena) => Entry::Arena,
+            Some(place::Named::Unreadable | place::Named::Earlier) => Entry::DeadCapture,
+            None => Entry::Foreign,
+        };
+        each(&entry.path(), found);
     }
     Ok(())
 }
@@ -104,7 +175,7 @@ fn walk_day(layout: &Layout, date: Date, each: &mut dyn FnMut(&Path, Entry)) -> 
             Some((_, NamedFile::Form(_))) => Entry::Ours,
             Some((_, NamedFile::Torn)) => Entry::KeptAside,
             Some((_, NamedFile::Deleting)) => Entry::HalfDeleted,
-            None if is_unfinished(layout, date, &name) => Entry::Unfinished,
+            None if unfinished_name(layout, date, &name).is_some() => Entry::Unfinished,
             None => Entry::Foreign,
         };
         each(&path, entry);
@@ -112,34 +183,43 @@ fn walk_day(layout: &Layout, date: Date, each: &mut dyn FnMut(&Path, Entry)) -> 
     Ok(())
 }
 
-/// `<segment>.new` is being sealed, `.<segment>.repairing` is being rewritten.
-fn is_unfinished(layout: &Layout, date: Date, name: &str) -> bool {
-    let of_segment = |name: &str| matches!(layout.parse_name(date, name), Some((_, NamedFile::Form(_))));
+/// The segment that a file is being made of: `<segment>.new` is being sealed, `.<segment>.repairing` rewritten.
+pub(super) fn unfinished_of(layout: &Layout, path: &Path) -> Option<SegmentId> {
+    let date = path.parent()?.file_name()?.to_str()?.parse().ok()?;
+    unfinished_name(layout, date, path.file_name()?.to_str()?)
+}
+
+fn unfinished_name(layout: &Layout, date: Date, name: &str) -> Option<SegmentId> {
+    let of_segment = |name: &str| match layout.parse_name(date, name)? {
+        (segment, NamedFile::Form(_)) => Some(segment),
+        _ => None,
+    };
     let rewritten = name.strip_prefix('.').and_then(|it| it.strip_suffix(super::rewrite::SUFFIX));
-    name.strip_suffix(".new").is_some_and(of_segment) || rewritten.is_some_and(of_segment)
+    name.strip_suffix(".new").or(rewritten).and_then(of_segment)
 }
 
 fn of_root(layout: &Layout, path: &Path, name: &str) -> Entry {
-    let index = relative(layout, &layout.index());
-    let is_part = |suffix: &str| ["", "-wal", "-shm", "-journal"].contains(&suffix);
-    match name.strip_prefix(&index) {
-        Some(suffix) if is_part(suffix) => return Entry::Ours,
-        Some(suffix) if suffix.starts_with(".corrupt-") => return Entry::IndexSetAside,
-        Some(suffix) if suffix.starts_with(".new") || suffix.starts_with(".old-") => return Entry::Unfinished,
-        _ => {}
+    match name.strip_prefix(&relative(layout, &layout.index())).and_then(files::named) {
+        Some(files::Named::Index) => return Entry::Ours,
+        Some(files::Named::Aside) => return Entry::IndexSetAside,
+        Some(files::Named::Unfinished) => return Entry::Unfinished,
+        None => {}
     }
-    if path == layout.viewer_cache() {
-        return Entry::Cache;
+    let is = |other: PathBuf| path == other;
+    if is(layout.viewer_cache()) {
+        Entry::Fixed
+    } else if is(overrides::unfinished(&layout.overrides())) {
+        Entry::Unfinished
+    } else if is(layout.token()) || is(layout.overrides()) || is(layout.lock()) || is(layout.identity()) {
+        Entry::Ours
+    } else {
+        Entry::Foreign
     }
-    let ours = [layout.token(), layout.overrides(), layout.lock()];
-    // Of the running program's other files only their names are known here.
-    if ours.iter().any(|it| it == path) || name == "identity" { Entry::Ours } else { Entry::Foreign }
 }
 
 /// Whether it is a day's or a bucket's folder with nothing in it.
 pub(super) fn is_needless(layout: &Layout, path: &Path) -> bool {
-    let is_fixed = path == layout.root() || path == layout.tmp() || path == layout.viewer_cache();
-    !is_fixed && path.is_dir() && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+    path != layout.root() && path.is_dir() && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Whether others than its owner can get at it. What the viewer shows is public anyway.
@@ -166,12 +246,14 @@ pub(super) fn relative(layout: &Layout, path: &Path) -> String {
     if relative.as_os_str().is_empty() { ".".to_owned() } else { relative.display().to_string() }
 }
 
-/// What is in a folder, by name; nothing if it is gone.
+/// What is in a folder, by name; nothing if it is gone, or none.
 pub(super) fn list(folder: &Path) -> Result<Vec<DirEntry>, VerifyError> {
     let failed = |source| VerifyError::List { path: PathBuf::from(folder), source };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(failed(error)),
     };
     let mut listed = entries.collect::<io::Result<Vec<_>>>().map_err(failed)?;

@@ -14,3 +14,4 @@ mod metrics;
 mod rebuild;
 mod retention;
 mod sessions;
+mod verify;

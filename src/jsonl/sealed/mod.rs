@@ -32,7 +32,7 @@ use crate::store::layout::Form;
 pub use self::cuts::{Cut, cuts};
 pub use self::due::due;
 pub use self::reader::{open_at, open_checked, plain_bytes};
-pub use self::seal::{Outcome, SealError, Sealed, Step, seal, write_sealed};
+pub use self::seal::{Outcome, SealError, Sealed, Step, is_contained, seal, write_sealed};
 pub use self::table::{Block, Table, TableError};
 pub use self::verify::{Verified, verify_sealed};
 

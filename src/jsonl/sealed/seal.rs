@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::blocks::Blocks;
 use super::encode::Encoder;
-use super::{Codec, SealedError, Verified, verify_sealed};
+use super::{Codec, SealedError, Table, Verified, verify_sealed};
 use crate::ids::SegmentId;
 use crate::jsonl::file::mend;
 use crate::store::layout::{Form, Layout};
@@ -175,6 +175,22 @@ pub fn write_sealed(
     Ok(encoder.blocks())
 }
 
+/// Whether a sealed file holds nothing that the plain one beside it does not: all of it, or its beginning and then
+/// nothing that can be read. Both are only looked at.
+///
+/// # Errors
+/// [`SealError::Io`].
+pub fn is_contained(layout: &Layout, segment: SegmentId, codec: Codec) -> Result<bool, SealError> {
+    let path = layout.segment(segment, Form::Plain);
+    let file = File::open(&path).map_err(at(&path))?;
+    let metadata = file.metadata().map_err(at(&path))?;
+    let modified = metadata.modified().map_err(at(&path))?;
+    let mut plain = Plain { path, file, length: metadata.len(), modified };
+    let sealed = layout.segment(segment, codec.form());
+    let likeness = compare(&sealed, codec, &mut plain, &mut |_| ControlFlow::Continue(()))?;
+    Ok(!matches!(likeness, Likeness::Other(_)))
+}
+
 /// The plain file being sealed.
 struct Plain {
     path: PathBuf,
@@ -285,8 +301,18 @@ fn compare(
             Ok(differs) => Ok(Likeness::Other(format!("{differs} behind {compared}"))),
             Err(source) => Err(SealError::of(path, source)),
         },
+        // Behind the damage there is more than the plain file has, as the table tells.
+        Err(damage) if table_bytes(path, codec).is_some_and(|bytes| bytes > plain.length) => {
+            Ok(Likeness::Other(damage.to_string()))
+        }
         Err(damage) => Ok(Likeness::Less(damage.to_string())),
     }
+}
+
+/// The plain bytes of a sealed file by its table, if it has one that can be read.
+fn table_bytes(path: &Path, codec: Codec) -> Option<u64> {
+    let table = Table::read(&mut File::open(path).ok()?, codec).ok()??;
+    Some(table.plain_bytes())
 }
 
 /// Why a comparison ended early.
