@@ -165,7 +165,11 @@ async fn what_is_sealed_is_deleted_with_its_rows_and_what_is_half_deleted_is_not
         left => Err(format!("{left} are left")),
     })
     .await;
-    assert_eq!(rig.counters.evicted_traces.get() as usize, left);
+    until("them to be counted", || match rig.counters.evicted_traces.get() as usize {
+        counted if counted == left => Ok(()),
+        counted => Err(format!("{counted} of {left}")),
+    })
+    .await;
     assert!(rig.drain().await);
 }
 

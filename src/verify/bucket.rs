@@ -8,9 +8,9 @@ use rusqlite::{Connection, Statement};
 
 use super::{Beside, Finding, Kind, Report, Unplaced, Verification, VerifyError, told, tree};
 use crate::ids::{BucketId, Place, SegmentId, TraceId};
+use crate::index::query;
 use crate::index::query::selection::indexed_to;
 use crate::index::query::stored::{self, StoredRow, StoredRows};
-use crate::index::query;
 use crate::jsonl::line::read_row;
 use crate::jsonl::read;
 use crate::jsonl::scan::{Content, Scanner, resume_points};

@@ -64,7 +64,8 @@ fn send(proxy: SocketAddr, key: &str, body: &str) -> bool {
     let Ok(mut stream) = TcpStream::connect(proxy) else { return false };
     let length = body.len();
     let fields = format!("Host: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n");
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\n{fields}Connection: close\r\nContent-Length: {length}\r\n\r\n");
+    let head =
+        format!("POST /v1/chat/completions HTTP/1.1\r\n{fields}Connection: close\r\nContent-Length: {length}\r\n\r\n");
     let mut answer = Vec::new();
     let sent = stream.write_all((head + body).as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
     sent.is_ok() && answer.starts_with(b"HTTP/1.1 200 ")
