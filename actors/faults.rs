@@ -61,9 +61,11 @@ mod armed {
     )]
     pub(crate) const POINTS: &[(&str, &str)] = &[
         ("api", "every answer of the read API, before it is made"),
+        ("api.accept", "a caller of the read API is accepted: the API's actor fails"),
         ("api.read", "before a query of the index for the API"),
         ("arena", "before the arena is tended"),
         ("connection", "a connection's actor fails after its start"),
+        ("disk", "a look whether the disk is well"),
         ("finalizer", "a trace's first try"),
         ("finalizer.raw", "a trace's further tries"),
         ("finalizers", "before the queue of ended exchanges is looked at"),
