@@ -102,7 +102,6 @@ mod armed {
         /// It fails in the way of its form: a panic, a refusal, `true`.
         Fail,
         /// It panics, whatever its form.
-        #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "unit tests need none but the others"))]
         Panic,
         /// It is held up for so long: the handler where it awaits, else the thread.
         #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "unit tests need none but the others"))]
