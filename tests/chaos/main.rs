@@ -22,6 +22,7 @@ mod schedule;
 mod summary;
 
 mod chaos;
+mod soak;
 
 /// What the environment says, if it does.
 fn variable<T: std::str::FromStr>(name: &str) -> Option<T> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,10 +48,12 @@ pub(crate) struct Stand {
     pub(crate) recorder: Recorder,
     pub(crate) data_dir: DataDir,
     faults: PathBuf,
+    /// Its configuration file, below the settings.
+    pub(crate) config: PathBuf,
     settings: Vec<(String, String)>,
     watchdog: String,
     _mock: Mock,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 impl Stand {
@@ -66,30 +68,36 @@ impl Stand {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("faults");
         std::fs::write(&path, faults).unwrap();
+        let config = dir.path().join("api-log.yaml");
+        std::fs::write(&config, "logging:\n  level: info\n").unwrap();
         let mock = Mock::start();
         let mut all = vec![("PROXY_UPSTREAM".to_owned(), format!("http://{}", mock.address))];
         all.push(("PROXY_LANES".to_owned(), "2".to_owned()));
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let recorder = start(&data_dir, &all, watchdog, &path);
-        Stand { recorder, data_dir, faults: path, settings: all, watchdog: watchdog.to_owned(), _mock: mock, dir }
+        let recorder = start(&data_dir, &all, watchdog, &path, &config);
+        Stand {
+            recorder,
+            data_dir,
+            faults: path,
+            config,
+            settings: all,
+            watchdog: watchdog.to_owned(),
+            _mock: mock,
+            _dir: dir,
+        }
     }
 
     /// Starts it anew once it has ended, with other faults.
     pub(crate) fn start_again(&mut self, faults: &str) {
         let _ = std::fs::remove_file(self.faults.with_extension("seen"));
         std::fs::write(&self.faults, faults).unwrap();
-        self.recorder = start(&self.data_dir, &self.settings, &self.watchdog, &self.faults);
+        self.recorder = start(&self.data_dir, &self.settings, &self.watchdog, &self.faults, &self.config);
     }
 
     /// Ends it without a warning, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         self.recorder.signal(libc::SIGKILL);
         self.recorder.wait();
-    }
-
-    /// A folder that goes with it.
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        self.dir.path()
     }
 
     /// Arms these faults and no others, and waits until they are.
@@ -221,7 +229,7 @@ impl Peak {
     }
 }
 
-fn start(data_dir: &DataDir, settings: &[(String, String)], watchdog: &str, faults: &std::path::Path) -> Recorder {
+fn start(data_dir: &DataDir, settings: &[(String, String)], watchdog: &str, faults: &Path, config: &Path) -> Recorder {
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let variables = [
         ("API_LOG_FAULTS", faults.to_str().unwrap()),
@@ -229,17 +237,11 @@ fn start(data_dir: &DataDir, settings: &[(String, String)], watchdog: &str, faul
         // More die here in a minute than is borne elsewhere.
         ("API_LOG_PATIENCE", "1000"),
     ];
-    Recorder::on(data_dir.clone(), &settings, &variables)
+    Recorder::called(data_dir.clone(), &settings, &variables, &["--config", config.to_str().unwrap()])
 }
 
 /// One question to the read API at `api`.
-pub(crate) fn ask(
-    api: SocketAddr,
-    data_dir: &std::path::Path,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> Option<(u16, String)> {
+pub(crate) fn ask(api: SocketAddr, data_dir: &Path, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     let token = std::fs::read_to_string(data_dir.join("admin_token")).ok()?;
     let mut socket = TcpStream::connect_timeout(&api, Duration::from_secs(5)).ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
