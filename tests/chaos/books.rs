@@ -101,6 +101,8 @@ pub(crate) struct Compared {
     pub(crate) pieces: u64,
     /// Turns that clients had, of sockets that were read whole, and that have no line.
     pub(crate) missing_turns: u64,
+    /// How many sockets they are of.
+    pub(crate) lacking_sockets: u64,
     /// Sockets whose reader failed at some point, or that were not copied whole.
     pub(crate) failed_sockets: u64,
 }
@@ -166,7 +168,9 @@ impl Compared {
         if found.iter().any(|it| it.is_unread || it.end == "interrupted") {
             self.failed_sockets += 1;
         } else if is_delivered {
-            self.missing_turns += (0..sent.turns).filter(|turn| !distinct.contains(turn)).count() as u64;
+            let missing = (0..sent.turns).filter(|turn| !distinct.contains(turn)).count() as u64;
+            self.missing_turns += missing;
+            self.lacking_sockets += u64::from(missing > 0);
         }
     }
 }

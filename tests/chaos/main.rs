@@ -21,7 +21,9 @@ mod stand;
 mod schedule;
 mod summary;
 
+mod ceiling;
 mod chaos;
+mod rows;
 mod soak;
 
 /// What the environment says, if it does.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -192,10 +192,21 @@ impl Stand {
         rows.iter().map(|it| (it["name"].as_str().unwrap().to_owned(), it["restarts"].as_u64().unwrap())).collect()
     }
 
+    /// Waits for its end, with more patience than others have.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let stat = format!("/proc/{}/stat", self.recorder.pid());
+        until("its end", || match std::fs::read_to_string(&stat) {
+            // Its state stands behind its name, and is that of the dead whom nobody has waited for.
+            Ok(stat) if !stat.contains(") Z ") => Err(stat),
+            _ => Ok(()),
+        });
+        self.recorder.wait()
+    }
+
     /// Ends it in order.
     pub(crate) fn end(&mut self) {
         self.recorder.signal(libc::SIGTERM);
-        assert_eq!(self.recorder.wait().code(), Some(0), "it ends in order");
+        assert_eq!(self.ended().code(), Some(0), "it ends in order");
     }
 }
 
