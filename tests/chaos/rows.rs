@@ -161,6 +161,33 @@ fn recovery_dies_and_recovers_all_the_same() {
     nothing_is_lost(&stand, &Outcome { sent: [first.sent, second.sent].concat(), complaints }, 0);
 }
 
+/// A start on threads that are blocked does not end; the other rows are looked after meanwhile.
+#[test]
+fn the_listener_is_started_again_while_recording_is_blocked() {
+    let stand = Stand::new(SETTINGS, WATCHDOG, "sockets panic");
+    let mut traffic = Traffic::start(stand.recorder.proxy, 7, 0, 0, 1, Duration::from_millis(20));
+    // By now it rests a second between two starts, so that threads are blocked while it does.
+    until(
+        "sockets die",
+        || if stand.struck("sockets") > 8 { Ok(()) } else { Err(stand.struck("sockets").to_string()) },
+    );
+    stand.arm("sockets panic\nwriter block for=1h\n");
+    let sockets = until("a start on a blocked thread", || {
+        traffic.send(Kind::Chat, 1);
+        let (row, blocked) = (stand.row("sockets"), stand.struck("writer"));
+        if row["state"] == "starting" && blocked > 0 { Ok(row) } else { Err(format!("{row} {blocked}")) }
+    });
+    stand.arm("sockets panic\nwriter block for=1h\nlistener.accept panic times=1\n");
+    until("the listener is there again", || {
+        traffic.send(Kind::Chat, 1);
+        let row = stand.row("listener");
+        if row["state"] == "running" && row["restarts"] == 1 { Ok(()) } else { Err(row.to_string()) }
+    });
+    assert_eq!(stand.row("sockets")["restarts"], sockets["restarts"], "it is the same start");
+    let complaints = traffic.stop().complaints;
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
 /// Every exchange stands once in the files, and in the index; at most so many sockets were not read whole.
 pub(crate) fn nothing_is_lost(stand: &Stand, outcome: &Outcome, failed_sockets: u64) {
     let Outcome { sent, complaints } = outcome;
