@@ -1,7 +1,9 @@
 //! `api-log verify` and `package` while segments are begun, sealed and deleted under them.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,7 +58,19 @@ fn busy(data_dir: &Path) -> Recorder {
         ("APILOG_RETENTION_MAX_BYTES", "4MiB"),
         ("APILOG_RETENTION_MEDIA_MAX_BYTES", "100KiB"),
     ];
-    Recorder::with(data_dir, &variables)
+    std::fs::set_permissions(data_dir, Permissions::from_mode(0o700)).unwrap();
+    let recorder = Recorder::with(data_dir, &variables);
+    // Only then is nothing more to be made of what another one left.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (index, recovery) = (recorder.get("/api/index"), recorder.get("/healthz")["captures"]["recovery"].clone());
+        if index["state"] == "current" && recovery == "done" {
+            break;
+        }
+        assert!(Instant::now() < deadline, "recovery: {recovery}, index: {index:#}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    recorder
 }
 
 /// One chat on a connection of its own; whether it was answered.
