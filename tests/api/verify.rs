@@ -60,17 +60,22 @@ fn busy(data_dir: &Path) -> Recorder {
     ];
     std::fs::set_permissions(data_dir, Permissions::from_mode(0o700)).unwrap();
     let recorder = Recorder::with(data_dir, &variables);
-    // Only then is nothing more to be made of what another one left.
+    at_rest(&recorder);
+    recorder
+}
+
+/// Waits until nothing is to be made any more of what was sent, or of what another recorder left.
+fn at_rest(recorder: &Recorder) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let (index, recovery) = (recorder.get("/api/index"), recorder.get("/healthz")["captures"]["recovery"].clone());
-        if index["state"] == "current" && recovery == "done" {
-            break;
+        let (index, health) = (recorder.get("/api/index"), recorder.get("/healthz"));
+        let (recovery, in_flight) = (&health["captures"]["recovery"], &health["ledger"]["in_flight"]);
+        if index["state"] == "current" && recovery == "done" && in_flight == 0 {
+            return;
         }
-        assert!(Instant::now() < deadline, "recovery: {recovery}, index: {index:#}");
+        assert!(Instant::now() < deadline, "recovery {recovery}, in flight {in_flight}, index {index:#}");
         std::thread::sleep(Duration::from_millis(50));
     }
-    recorder
 }
 
 /// One chat on a connection of its own; whether it was answered.
@@ -155,6 +160,7 @@ fn what_is_begun_sealed_and_deleted_meanwhile_is_no_finding() {
         });
     });
     assert_eq!(unanswered, 0);
+    at_rest(&recorder);
     recorder.stop();
     // Every file that a recorder leaves is known.
     let (code, kinds, report) = verify(dir.path(), &[]);
