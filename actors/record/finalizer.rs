@@ -123,7 +123,8 @@ impl Shared {
                 self.count_left(&mut rest);
                 // As above.
                 std::mem::forget(trace.clone());
-            } else if is_without_outcome {
+            } else if is_without_outcome || is_in_doubt {
+                // In doubt: rather a line that is counted as dropped than one that is missing and was not counted.
                 self.count_dropped(&mut rest);
             }
             self.held.release(trace.content.id());

@@ -116,8 +116,7 @@ impl Actor for Sweeper {
 
 impl State {
     async fn look(&mut self, myself: &ActorRef<Msg>, counts: bool) {
-        #[cfg(test)]
-        crate::faults::strike("sweeper");
+        fault!(await "sweeper");
         let pending = self.args.health.begin();
         self.look_at_disk().await;
         if self.sweep.is_some() {
@@ -241,8 +240,7 @@ impl State {
             // A full disk must not hinder what makes room on it.
             tracing::warn!(%segment, %error, "a deletion cannot be marked; it is begun all the same");
         }
-        #[cfg(test)]
-        crate::faults::strike("sweeper.marked");
+        fault!(await "sweeper.marked");
         let asked = self.args.index.ask(|reply| index::Msg::RemoveSegment { segment, reply });
         let began = tokio::time::Instant::now();
         let within = sweep.patience.max(ROWS_WITHIN_AT_LEAST);
@@ -251,8 +249,7 @@ impl State {
         if rows.is_none() {
             tracing::warn!(%segment, "the index is not there to remove rows; it does when it finds the file gone");
         }
-        #[cfg(test)]
-        crate::faults::strike("sweeper.unindexed");
+        fault!(await "sweeper.unindexed");
         let (layout, counters) = (self.args.layout.clone(), self.args.counters.clone());
         let may_grow = sweep.plan.may_grow(segment.bucket.date);
         let asked = Asked { may_grow, counts: rows.is_none_or(|rows| rows == 0) };
