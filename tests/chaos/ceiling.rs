@@ -36,8 +36,8 @@ fn hurried(settings: &[(&str, &str)], faults: &str, each: usize) -> (Stand, Outc
     // In a hurry it has ten seconds.
     assert_eq!(stand.ended().code(), Some(1), "not all was done");
     let log = stand.recorder.log();
-    let rest = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let rest = rest.filter_map(|it| Some(Rest { left: it["left"].as_u64()?, dropped: it["dropped"].as_u64()? })).last();
+    let mut said = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let rest = said.find_map(|it| Some(Rest { left: it["left"].as_u64()?, dropped: it["dropped"].as_u64()? }));
     (stand, outcome, rest.unwrap_or_else(|| panic!("it does not say what it left: {log}")))
 }
 

@@ -127,9 +127,12 @@ fn is_well_again(stand: &Stand) {
         // A segment that could not be sealed rests for minutes until it is tried again.
         let wrong: Vec<&Value> = degraded.iter().filter(|it| it["condition"] != "sealing").collect();
         let ready = stand.ask("GET", "/readyz", "");
-        match resting.is_empty() && wrong.is_empty() && ready.as_ref().is_some_and(|it| it.0 == 200) {
+        let is_ready = ready.as_ref().is_some_and(|it| it.0 == 200);
+        let index = &health["index"];
+        let is_indexed = index["state"] == "current" && index["rows_waiting"] == 0 && index["behind_segments"] == 0;
+        match resting.is_empty() && wrong.is_empty() && is_ready && is_indexed {
             true => Ok(()),
-            false => Err(format!("{resting:?} {wrong:?} {ready:?}")),
+            false => Err(format!("{resting:?} {wrong:?} {ready:?} {index}")),
         }
     });
 }
