@@ -109,6 +109,25 @@ fn a_part_that_blocks_its_thread_is_told_and_the_system_ends_in_order_when_that_
 }
 
 #[test]
+fn a_large_body_whose_parsing_never_ends_is_parsed_anew_and_blocks_no_thread_that_records() {
+    let mut it = Broken::with("100ms 1s 1h");
+    it.arm("finalizer block for=1h times=1");
+    let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(100_000));
+    let head =
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let mut client = it.recorder.ask(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+    let (mut upstream, _) = it.gateway.request();
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    client.until("ok");
+    client.rest();
+    it.pass(3);
+    it.recorder.listed(4);
+    let health = it.health();
+    assert_eq!(health["supervision"]["troubles"], serde_json::json!([]), "{health:#}");
+    assert_eq!(it.recorder.finish().len(), 4);
+}
+
+#[test]
 fn a_refused_write_is_tried_again_and_nothing_is_lost() {
     let mut it = Broken::with("5s 60s 240s");
     it.arm("writer.refused io error=enospc times=3\nindex.write io error=eio times=2\n");
