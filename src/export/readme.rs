@@ -128,6 +128,7 @@ mod tests {
                 "`key_hash`: a*",
                 "`session_root_id`: s",
                 "`project`: p",
+                "`tag`: t",
                 "`limit`: the newest 7",
             ]
         );

@@ -101,8 +101,7 @@ pub(crate) fn dump(index: &Connection) -> Vec<String> {
     for sql in [
         "SELECT * FROM traces ORDER BY id",
         "SELECT root, turns, first_ts, last_ts, last_id, ok_count, err_count FROM sessions ORDER BY root",
-        "SELECT id, text FROM tags JOIN rows USING (row, ts_start) JOIN words ON word = tag ORDER BY id, text",
-        "SELECT count(*) FROM tags",
+        "SELECT id, text FROM tags LEFT JOIN rows USING (row, ts_start) JOIN words ON word = tag ORDER BY id, text",
         "SELECT path, indexed_to, bad_lines, is_done, first_trace FROM segments ORDER BY path",
     ] {
         let mut statement = index.prepare(sql).unwrap();
