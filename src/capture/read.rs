@@ -3,6 +3,7 @@
 use super::record::{Begin, Ended, Kind, Record, Records, read_fields, take_number};
 use crate::headers::Headers;
 use crate::ids::{TraceId, UnixMillis};
+use crate::plugin::note::Note;
 use crate::recording::{Mark, Recording};
 
 /// What a log tells.
@@ -26,6 +27,8 @@ pub struct Told {
     pub response_trailers: Headers,
     /// It had become a socket: the bodies are what passed on it and has no outcome yet.
     pub is_socket: bool,
+    /// What plugins did to it, as long as it passed.
+    pub notes: Vec<Note>,
     /// How it ended; `None` if the log does not say.
     pub ended: Option<Ended>,
     /// When the last that is known happened, in microseconds since the beginning.
@@ -46,6 +49,7 @@ impl Told {
             request_trailers: Headers::new(),
             response_trailers: Headers::new(),
             is_socket: false,
+            notes: Vec::new(),
             ended: None,
             last_us: 0,
         }
@@ -69,6 +73,7 @@ pub struct LogReader {
     response: Recording,
     request_trailers: Vec<u8>,
     response_trailers: Vec<u8>,
+    notes: Vec<u8>,
     is_socket: bool,
     ended: Option<Ended>,
     last_us: u64,
@@ -139,6 +144,7 @@ impl LogReader {
             request_trailers: read_fields(&self.request_trailers),
             response_trailers: read_fields(&self.response_trailers),
             is_socket: self.is_socket,
+            notes: Note::decode_all(&self.notes),
             ended: self.ended,
             last_us: self.last_us,
         };
@@ -170,6 +176,7 @@ impl LogReader {
             Kind::ResponseTrailers => self.response_trailers.extend_from_slice(payload),
             Kind::RequestCut => cut(&mut self.request, payload),
             Kind::ResponseCut => cut(&mut self.response, payload),
+            Kind::Plugin => self.notes.extend_from_slice(payload),
             Kind::Socket => self.is_socket = true,
             Kind::SocketClient => keep(&mut self.request, payload, at_us),
             Kind::SocketServer => keep(&mut self.response, payload, at_us),
@@ -201,6 +208,12 @@ mod tests {
     use super::*;
     use crate::capture::record::{self, Head};
     use crate::exchange::End;
+    use crate::plugin::note::{Did, Hook};
+
+    fn note(id: &str) -> Vec<u8> {
+        let (kind, id) = ("tag".to_owned(), id.to_owned());
+        Note { kind, id, hook: Hook::After, did: Did::Act("mutate".to_owned()) }.encode()
+    }
 
     fn log() -> Vec<(Kind, u64, Vec<u8>)> {
         let id = TraceId::from_bytes([9; 16]);
@@ -218,6 +231,8 @@ mod tests {
             (Kind::ResponseBody, 7_000, b"three".to_vec()),
             (Kind::ResponseCut, 7_001, record::number(20)),
             (Kind::ResponseBody, 7_002, b"lost".to_vec()),
+            (Kind::Plugin, 7_400, [note("a"), note("b")].concat()[..9].to_vec()),
+            (Kind::Plugin, 7_400, [note("a"), note("b")].concat()[9..].to_vec()),
             (Kind::ResponseTrailers, 7_500, record::fields([("x-a", b"1".as_slice())].into_iter())),
             (Kind::End, 8_000, ended.encode()),
         ]
@@ -247,6 +262,7 @@ mod tests {
         assert_eq!(told.response.marks, [Mark { offset: 0, at_us: 6_000 }, Mark { offset: 6, at_us: 7_000 }]);
         assert_eq!((told.request.wire_bytes, told.response.wire_bytes), (4, 99));
         assert_eq!(told.response_trailers.get("x-a"), Some(b"1".as_slice()));
+        assert_eq!(told.notes.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["a", "b"], "a chunk ended between");
         assert_eq!(told.ended.unwrap().error.as_deref(), Some("gone"));
     }
 

@@ -5,10 +5,12 @@
 
 pub mod view;
 
+mod applied;
 pub(crate) mod asked;
 mod body;
 pub(crate) mod derive;
 mod finalize;
+mod redacted;
 mod row;
 mod socket;
 mod without_bodies;

@@ -49,8 +49,12 @@ pub fn finalize_without_bodies(mut exchange: Exchange, settings: &FinalizeSettin
 }
 
 /// The same of a piece of a socket: what was sent is left out, what is known about it is not.
-pub fn finalize_piece_without_bodies(trace: &SocketTrace, settings: &FinalizeSettings, why: BodiesDropped) -> Finished {
-    let mut exchange = trace.exchange();
+pub fn finalize_piece_without_bodies(
+    trace: &SocketTrace,
+    mut exchange: Exchange,
+    settings: &FinalizeSettings,
+    why: BodiesDropped,
+) -> Finished {
     leave_out(&mut exchange);
     let client = client::address(&exchange.request_headers, exchange.peer, &settings.trusted_proxies);
     let finished = raw(&exchange, client, |line| {
@@ -113,6 +117,7 @@ mod tests {
             end: End::Complete,
             ttfb_ms: Some(3),
             error: None,
+            applied: Default::default(),
         }
     }
 
