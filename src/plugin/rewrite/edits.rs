@@ -41,6 +41,14 @@ impl Edits {
         self.list.is_empty()
     }
 
+    /// The same changes in a text that has so many more bytes before its beginning.
+    pub(super) fn moved(mut self, bytes: usize) -> Edits {
+        for edit in &mut self.list {
+            edit.place = edit.place.start + bytes..edit.place.end + bytes;
+        }
+        self
+    }
+
     /// In the order of their places.
     pub(super) fn in_order(mut self) -> Vec<Edit> {
         self.list.sort_by_key(|edit| edit.place.start);

@@ -4,13 +4,22 @@
 //! them keeps its bytes. A whole body goes through [`request`] or [`answer`], a streamed one through a [`Rewriter`],
 //! which finds a match wherever deltas cut it.
 
+mod answer;
+mod array;
 mod edits;
 mod flow;
+mod frame;
 mod request;
 mod rule;
+mod sight;
+mod stream;
+mod template;
 #[cfg(test)]
 mod testing;
+mod texts;
 
+pub use answer::{Part, answer};
 pub use flow::Work;
 pub use request::{Target, request};
 pub use rule::Rule;
+pub use stream::{Framing, GaveUp, MOST_EVENT_BYTES, Rewriter};
