@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 use crate::api;
 use crate::kit::{Budget, Child, Escalation, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogMsg};
 use crate::overridden::Overridden;
+use crate::plugins::InForce;
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Recorder, start_lanes};
 use crate::record::disk::Disk;
@@ -67,6 +68,7 @@ pub(crate) struct System {
     door: index::Door,
     api: Arc<api::State>,
     lanes_live: Arc<ArcSwap<proxy::Live>>,
+    plugins: Arc<InForce>,
     max_body_bytes: Arc<AtomicU64>,
     last_reload: LastReload,
     recording: Runtime,
@@ -142,6 +144,7 @@ impl System {
             let gauge = gauge.clone();
             move || gauge.look()
         }));
+        let plugins = Arc::new(InForce::of(config));
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
@@ -156,6 +159,7 @@ impl System {
             settings,
             saves_media: AtomicBool::new(overridden.saves_attachments.unwrap_or(config.media.save_attachments)),
             live: ArcSwap::from_pointee(finalizer::Live::of(config)),
+            plugins: plugins.clone(),
             disk: disk.clone(),
             day_bytes: Arc::new(DayBytes::new(layout.clone(), config.capture.per_key_daily_bytes)),
             is_memory_tight: {
@@ -199,6 +203,7 @@ impl System {
             max_body_bytes: max_body_bytes.clone(),
             max_waiting: MOST_WAITING,
             upstream: config.proxy.upstream.text.clone(),
+            plugins: plugins.clone(),
         });
         let lanes_live = Arc::new(ArcSwap::from_pointee(proxy::Live::of(config)));
         let lanes = Arc::new(start_lanes(config, recorder, lanes_live.clone(), &registry)?);
@@ -286,6 +291,7 @@ impl System {
             door,
             api: api.state,
             lanes_live,
+            plugins,
             max_body_bytes,
             last_reload,
             recording,

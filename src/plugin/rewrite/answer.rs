@@ -5,30 +5,22 @@ use super::flow::Work;
 use super::sight::{Sight, answer as look, reasoning};
 use super::texts::Texts;
 use crate::json::Json;
+use crate::plugin::kinds::text_append::DownTarget;
 use crate::protocol::Protocol;
 use crate::wire::json::value;
-
-/// What of an answer is rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The assistant's texts.
-    Content,
-    /// What it says of its thoughts, where that is not signed.
-    Reasoning,
-}
 
 /// The answer's body after `work`; `None` if that changes nothing, be it that the text is no JSON.
 ///
 /// Reasoning, calls of tools and their arguments stay as they are, if it is the content that is rewritten. A suffix is
 /// appended to each text that the answer has, as it is to a stream.
-pub fn answer(protocol: Protocol, work: &Work, part: Part, text: &str) -> Option<String> {
+pub fn answer(protocol: Protocol, work: &Work, target: DownTarget, text: &str) -> Option<String> {
     let body = Json::new(value(text).ok()?);
-    let edits = match part {
-        Part::Content => {
+    let edits = match target {
+        DownTarget::Content => {
             let sight = Sight { items: look(protocol, body), sequence: None };
             Texts::new(protocol, work.clone()).event(body, &sight).ok()?.edits
         }
-        Part::Reasoning => {
+        DownTarget::Reasoning => {
             let mut edits = Edits::default();
             for thought in reasoning(protocol, body) {
                 edits.string(body.text(), thought, &work.whole(&content(thought), &mut 0));
@@ -50,12 +42,12 @@ mod tests {
     #[track_caller]
     fn replaced(protocol: Protocol, body: &str, expected: &str) {
         let work = testing::replace(&[("codename", "[x]")]);
-        assert_eq!(answer(protocol, &work, Part::Content, body).as_deref().unwrap_or(body), expected);
+        assert_eq!(answer(protocol, &work, DownTarget::Content, body).as_deref().unwrap_or(body), expected);
     }
 
     #[track_caller]
-    fn appended(protocol: Protocol, part: Part, body: &str, expected: &str) {
-        let found = answer(protocol, &Work::Append("!".into()), part, body);
+    fn appended(protocol: Protocol, target: DownTarget, body: &str, expected: &str) {
+        let found = answer(protocol, &Work::Append("!".into()), target, body);
         assert_eq!(found.as_deref().unwrap_or(body), expected);
     }
 
@@ -79,24 +71,29 @@ mod tests {
 
     #[test]
     fn a_suffix_ends_each_text() {
-        appended(Protocol::Chat, Part::Content, CHAT, &CHAT.replace("a codename", "a codename!"));
+        appended(Protocol::Chat, DownTarget::Content, CHAT, &CHAT.replace("a codename", "a codename!"));
         let expected = MESSAGES.replace(r#"codename","cit"#, r#"codename!","cit"#).replace("\"code\"", "\"code!\"");
-        appended(Protocol::Messages, Part::Content, MESSAGES, &expected);
+        appended(Protocol::Messages, DownTarget::Content, MESSAGES, &expected);
         let expected = RESPONSES.replace(r#"codename","ann"#, r#"codename!","ann"#);
-        appended(Protocol::Responses, Part::Content, RESPONSES, &expected);
+        appended(Protocol::Responses, DownTarget::Content, RESPONSES, &expected);
         let expected = GEMINI.replace("\"name\"", "\"name!\"").replace("\"b\"", "\"b!\"");
-        appended(Protocol::Gemini, Part::Content, GEMINI, &expected);
+        appended(Protocol::Gemini, DownTarget::Content, GEMINI, &expected);
         let calls_only = r#"{"choices":[{"message":{"content":"","tool_calls":[]}}]}"#;
-        appended(Protocol::Chat, Part::Content, calls_only, calls_only);
+        appended(Protocol::Chat, DownTarget::Content, calls_only, calls_only);
     }
 
     #[test]
     fn a_suffix_ends_reasoning_that_is_not_signed() {
         let expected = CHAT.replace(r#"reasoning_content":"codename"#, r#"reasoning_content":"codename!"#);
-        appended(Protocol::Chat, Part::Reasoning, CHAT, &expected);
-        appended(Protocol::Messages, Part::Reasoning, MESSAGES, &MESSAGES.replace("\"t\"", "\"t!\""));
+        appended(Protocol::Chat, DownTarget::Reasoning, CHAT, &expected);
+        appended(Protocol::Messages, DownTarget::Reasoning, MESSAGES, &MESSAGES.replace("\"t\"", "\"t!\""));
         let expected = RESPONSES.replace(r#"summary_text","text":"codename"#, r#"summary_text","text":"codename!"#);
-        appended(Protocol::Responses, Part::Reasoning, RESPONSES, &expected);
-        appended(Protocol::Gemini, Part::Reasoning, GEMINI, &GEMINI.replace(r#"codename","tho"#, r#"codename!","tho"#));
+        appended(Protocol::Responses, DownTarget::Reasoning, RESPONSES, &expected);
+        appended(
+            Protocol::Gemini,
+            DownTarget::Reasoning,
+            GEMINI,
+            &GEMINI.replace(r#"codename","tho"#, r#"codename!","tho"#),
+        );
     }
 }

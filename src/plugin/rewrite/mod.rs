@@ -9,17 +9,21 @@ mod array;
 mod edits;
 mod flow;
 mod frame;
+mod mutators;
 mod request;
 mod rule;
 mod sight;
 mod stream;
+mod streams;
 mod template;
 #[cfg(test)]
 mod testing;
 mod texts;
 
-pub use answer::{Part, answer};
+pub use answer::answer;
 pub use flow::Work;
-pub use request::{Target, request};
+pub use mutators::{Mutators, Rewritten, Shape, Undecodable};
+pub use request::request;
 pub use rule::Rule;
 pub use stream::{Framing, GaveUp, MOST_EVENT_BYTES, Rewriter};
+pub use streams::Streams;

@@ -3,23 +3,15 @@
 use super::edits::{Edits, content, quoted};
 use super::flow::Work;
 use crate::json::Json;
+use crate::plugin::kinds::text_append::UpTarget;
 use crate::protocol::Protocol;
 use crate::wire::json::value;
-
-/// Where in a request a suffix is appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The last text of the last user turn that has one.
-    LastUserMessage,
-    /// The system prompt, which is made if there is none.
-    SystemPrompt,
-}
 
 /// The request's body after `work`; `None` if that changes nothing, be it that the text is no JSON.
 ///
 /// Rules are applied to the text parts of the turns. System prompts, arguments and results of tools, images and
 /// definitions stay as they are. `target` is where a suffix goes.
-pub fn request(protocol: Protocol, work: &Work, target: Target, text: &str) -> Option<String> {
+pub fn request(protocol: Protocol, work: &Work, target: UpTarget, text: &str) -> Option<String> {
     value(text).ok()?;
     let turns = Turns::of(protocol, Json::new(text))?;
     let mut edits = Edits::default();
@@ -29,8 +21,8 @@ pub fn request(protocol: Protocol, work: &Work, target: Target, text: &str) -> O
                 edits.string(text, text_part, &work.whole(&content(text_part), &mut 0));
             }
         }
-        (Work::Append(suffix), Target::LastUserMessage) => append(&mut edits, text, turns.last_user?, suffix),
-        (Work::Append(suffix), Target::SystemPrompt) => match turns.system {
+        (Work::Append(suffix), UpTarget::LastUserMessage) => append(&mut edits, text, turns.last_user?, suffix),
+        (Work::Append(suffix), UpTarget::SystemPrompt) => match turns.system {
             System::Text(system) => append(&mut edits, text, system, suffix),
             System::Instead { of, before, after } => {
                 edits.put(of.place_in(text)?, [before, &quoted(suffix.as_bytes()), after].concat());

@@ -5,8 +5,8 @@ use std::fmt;
 /// What is looked for and what is put in its place.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rule {
-    wanted: Box<[u8]>,
-    replacement: Box<[u8]>,
+    wanted: Box<str>,
+    replacement: Box<str>,
     /// For each beginning of `wanted`: how much of its end is a beginning of `wanted` too (Knuth, Morris, Pratt).
     borders: Box<[u32]>,
 }
@@ -18,8 +18,7 @@ pub(super) struct Held(u32);
 
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        write!(f, "{:?} -> {:?}", text(&self.wanted), text(&self.replacement))
+        write!(f, "{:?} -> {:?}", self.wanted, self.replacement)
     }
 }
 
@@ -29,17 +28,27 @@ impl Rule {
         if wanted.is_empty() || u32::try_from(wanted.len()).is_err() {
             return None;
         }
-        let wanted = wanted.as_bytes();
+        let bytes = wanted.as_bytes();
         let mut borders = vec![0_u32; wanted.len()];
         let mut length = 0_usize;
-        for at in 1..wanted.len() {
-            while length > 0 && wanted[at] != wanted[length] {
+        for at in 1..bytes.len() {
+            while length > 0 && bytes[at] != bytes[length] {
                 length = borders[length - 1] as usize;
             }
-            length += usize::from(wanted[at] == wanted[length]);
+            length += usize::from(bytes[at] == bytes[length]);
             borders[at] = length as u32;
         }
-        Some(Rule { wanted: wanted.into(), replacement: replacement.as_bytes().into(), borders: borders.into() })
+        Some(Rule { wanted: wanted.into(), replacement: replacement.into(), borders: borders.into() })
+    }
+
+    /// What is looked for.
+    pub fn wanted(&self) -> &str {
+        &self.wanted
+    }
+
+    /// What is put in its place.
+    pub fn replacement(&self) -> &str {
+        &self.replacement
     }
 
     /// Takes the next piece of a text; appends what is decided to `out`. Gives the number of matches that it ended.
@@ -47,29 +56,30 @@ impl Rule {
     /// All occurrences are replaced from the left, without overlap, as if the pieces were one text. A piece that
     /// begins and ends between characters leaves `out` ending between characters.
     pub(super) fn push(&self, held: &mut Held, piece: &[u8], out: &mut Vec<u8>) -> u64 {
+        let wanted = self.wanted.as_bytes();
         let mut matches = 0;
         let mut state = held.0 as usize;
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
-            if state == 0 && byte != self.wanted[0] {
+            if state == 0 && byte != wanted[0] {
                 let rest = &piece[at..];
-                let plain = memchr::memchr(self.wanted[0], rest).unwrap_or(rest.len());
+                let plain = memchr::memchr(wanted[0], rest).unwrap_or(rest.len());
                 out.extend_from_slice(&rest[..plain]);
                 at += plain;
                 continue;
             }
-            if byte == self.wanted[state] {
+            if byte == wanted[state] {
                 at += 1;
                 state += 1;
-                if state == self.wanted.len() {
-                    out.extend_from_slice(&self.replacement);
+                if state == wanted.len() {
+                    out.extend_from_slice(self.replacement.as_bytes());
                     matches += 1;
                     state = 0;
                 }
                 continue;
             }
             let shorter = self.borders[state - 1] as usize;
-            out.extend_from_slice(&self.wanted[..state - shorter]);
+            out.extend_from_slice(&wanted[..state - shorter]);
             state = shorter;
         }
         held.0 = state as u32;
@@ -78,7 +88,7 @@ impl Rule {
 
     /// Appends what is held back to `out`: no match will come of it.
     pub(super) fn release(&self, held: &mut Held, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.wanted[..held.0 as usize]);
+        out.extend_from_slice(&self.wanted.as_bytes()[..held.0 as usize]);
         *held = Held::default();
     }
 }

@@ -4,12 +4,14 @@
 //! and put into a later one. Where none comes that could carry it before something else does, an event is added.
 //! Whatever is not rewritten keeps its bytes.
 
+use super::answer::answer;
 use super::array::{Token, Tokens};
 use super::flow::Work;
 use super::frame::{BlockEnds, Frame};
 use super::sight::{self, Item};
 use super::texts::{Outcome, Texts, TooManyTexts};
 use crate::json::Json;
+use crate::plugin::kinds::text_append::DownTarget;
 use crate::protocol::Protocol;
 use crate::wire::json::value;
 
@@ -58,6 +60,8 @@ pub struct Rewriter {
     gone: usize,
     /// All goes as it comes, from now on.
     is_passing: bool,
+    /// Something has gone.
+    has_begun: bool,
     /// How lines of event streams are written: name, end of line, space behind the colon.
     style: Style,
 }
@@ -96,6 +100,7 @@ impl Rewriter {
             pending: Vec::new(),
             gone: 0,
             is_passing: false,
+            has_begun: false,
             style: Style { is_named: false, line_end: "\n", space: " " },
         })
     }
@@ -145,7 +150,12 @@ impl Rewriter {
             return self.pass_on(out);
         }
         let rest = std::mem::take(&mut self.pending);
-        if rest.is_empty() {
+        if !self.has_begun
+            && let Some(whole) = self.whole(&rest)
+        {
+            // Gateways announce a stream and send one JSON value.
+            out.extend_from_slice(whole.as_bytes());
+        } else if rest.is_empty() {
             let added = self.texts.finish();
             self.style.write(added, out);
         } else {
@@ -177,6 +187,13 @@ impl Rewriter {
         self.gone = 0;
     }
 
+    fn whole(&mut self, body: &[u8]) -> Option<String> {
+        let body = std::str::from_utf8(body).ok().filter(|it| it.trim_ascii_start().starts_with('{'))?;
+        let rewritten = answer(self.protocol, self.texts.work(), DownTarget::Content, body)?;
+        self.texts.changes += 1;
+        Some(rewritten)
+    }
+
     fn push_events(&mut self, out: &mut Vec<u8>) -> Result<(), GaveUp> {
         while let Frames::Events(ends) = &mut self.frames
             && let Some(length) = ends.next(&self.pending[self.gone..])
@@ -185,6 +202,7 @@ impl Rewriter {
             let rewritten = self.event(&block, End::NotYet)?;
             out.extend_from_slice(&rewritten);
             self.gone += length;
+            self.has_begun = true;
         }
         Ok(())
     }

@@ -46,6 +46,12 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct TooManyTexts;
 
+#[cfg(test)]
+thread_local! {
+    /// Whether events make this thread panic.
+    pub(super) static PANICS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// A piece of text in the event under way.
 struct Piece<'a> {
     key: Key,
@@ -58,10 +64,17 @@ impl Texts {
         Texts { protocol, work, under_way: BTreeMap::new(), changes: 0 }
     }
 
+    /// What is done to them.
+    pub(super) fn work(&self) -> &Work {
+        &self.work
+    }
+
     /// Takes an event, whose data is `data`, and gives what becomes of it.
     pub(super) fn event(&mut self, data: Json<'_>, sight: &Sight<'_>) -> Result<Outcome, TooManyTexts> {
         let mut outcome = Outcome::default();
         let mut pieces: Vec<Piece<'_>> = Vec::new();
+        #[cfg(test)]
+        assert!(!PANICS.get(), "as a test asked for");
         for item in &sight.items {
             match *item {
                 Item::Text(key, place) => {

@@ -6,12 +6,12 @@ use super::*;
 #[track_caller]
 fn replaced(protocol: Protocol, body: &str, expected: &str) {
     let work = testing::replace(&[("codename", "[x]")]);
-    let found = request(protocol, &work, Target::LastUserMessage, body);
+    let found = request(protocol, &work, UpTarget::LastUserMessage, body);
     assert_eq!(found.as_deref().unwrap_or(body), expected);
 }
 
 #[track_caller]
-fn appended(protocol: Protocol, target: Target, body: &str, expected: Option<&str>) {
+fn appended(protocol: Protocol, target: UpTarget, body: &str, expected: Option<&str>) {
     let found = request(protocol, &Work::Append("\n+é".into()), target, body);
     assert_eq!(found.as_deref(), expected);
 }
@@ -82,7 +82,7 @@ fn gemini_turns_are_rewritten_and_the_rest_is_as_it_was() {
 
 #[test]
 fn a_suffix_goes_behind_the_last_user_text() {
-    let last = Target::LastUserMessage;
+    let last = UpTarget::LastUserMessage;
     appended(
         Protocol::Chat,
         last,
@@ -112,7 +112,7 @@ fn a_suffix_goes_behind_the_last_user_text() {
 
 #[test]
 fn a_suffix_goes_behind_the_system_prompt_or_makes_one() {
-    let system = Target::SystemPrompt;
+    let system = UpTarget::SystemPrompt;
     for (protocol, body, expected) in [
         (
             Protocol::Chat,
@@ -175,6 +175,6 @@ fn what_is_no_request_stays() {
         (Protocol::Chat, r#"{"messages":"codename"}"#),
         (Protocol::Chat, r#"{"messages":[{"role":"user","content":"nothing"}]}"#),
     ] {
-        assert_eq!(request(protocol, &work, Target::LastUserMessage, body), None);
+        assert_eq!(request(protocol, &work, UpTarget::LastUserMessage, body), None);
     }
 }

@@ -427,3 +427,12 @@ fn what_is_too_much_passes_as_it_is() {
     assert!(Rewriter::new(Protocol::Chat, Framing::Array, codename()).is_none());
     assert!(Rewriter::new(Protocol::Embeddings, Framing::Events, codename()).is_none());
 }
+
+#[test]
+fn one_json_value_under_the_name_of_a_stream_is_an_answer() {
+    let body = "{\"choices\":[\n\n{\"message\":{\"content\":\"codename\"}}]}";
+    let pretty = body.replace("\n\n", "\n");
+    gives(Protocol::Chat, &codename(), &pretty, &pretty.replace("codename", "[x]"));
+    // An empty line inside makes blocks of it.
+    gives(Protocol::Chat, &codename(), body, body);
+}
