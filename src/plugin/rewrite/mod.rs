@@ -22,7 +22,7 @@ mod texts;
 
 pub use answer::answer;
 pub use flow::Work;
-pub use mutators::{Mutators, Rewritten, Shape, Undecodable};
+pub use mutators::{Mutators, Rewritten, Shape};
 pub use request::request;
 pub use rule::Rule;
 pub use stream::{Framing, GaveUp, MOST_EVENT_BYTES, Rewriter};

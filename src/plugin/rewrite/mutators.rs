@@ -1,5 +1,7 @@
 //! The mutators of one exchange, from the set that it began under.
 
+use std::borrow::Cow;
+
 use super::answer::answer;
 use super::flow::Work;
 use super::request::request;
@@ -40,10 +42,6 @@ pub enum Shape {
     /// As it comes.
     Streamed(Framing),
 }
-
-/// A body of codings that cannot be undone, or is larger decoded than may be.
-#[derive(Debug)]
-pub struct Undecodable;
 
 impl Mutators {
     /// Those that an exchange has to do with; `None` if there are none. Chance is asked here, once for each direction.
@@ -122,41 +120,49 @@ impl Mutators {
         }
     }
 
-    /// The request's body rewritten and decoded, with the notes of who did it; `None` if it is to be sent as it came.
-    ///
-    /// # Errors
-    /// The codings cannot be undone: it is to be sent as it came too.
-    pub fn request(&self, body: Vec<u8>, codings: &[Coding], most_bytes: u64) -> Result<Rewritten, Undecodable> {
-        let rewrite =
-            |mutator: &Mutator<UpTarget>, text: &str| request(self.protocol, &mutator.work, mutator.target, text);
-        whole(&self.up, Hook::Before, body, codings, most_bytes, rewrite)
+    /// A request's body, of these codings, rewritten. No more than `most_bytes` are decoded.
+    pub fn request(&self, body: &[u8], codings: &[Coding], most_bytes: u64) -> Rewritten {
+        let Some(plain) = decoded(body, codings, most_bytes) else {
+            return Rewritten { body: None, notes: self.passed_over(Hook::Before, UNDECODABLE) };
+        };
+        whole(&self.up, Hook::Before, &plain, |it, text| request(self.protocol, &it.work, it.target, text))
     }
 
-    /// The same of an answer.
-    ///
-    /// # Errors
-    /// The codings cannot be undone.
-    pub fn answer(&self, body: Vec<u8>, codings: &[Coding], most_bytes: u64) -> Result<Rewritten, Undecodable> {
-        let rewrite =
-            |mutator: &Mutator<DownTarget>, text: &str| answer(self.protocol, &mutator.work, mutator.target, text);
-        whole(&self.down, Hook::After, body, codings, most_bytes, rewrite)
+    /// The same of an answer's.
+    pub fn answer(&self, body: &[u8], codings: &[Coding], most_bytes: u64) -> Rewritten {
+        let Some(plain) = decoded(body, codings, most_bytes) else {
+            return Rewritten { body: None, notes: self.passed_over(Hook::After, UNDECODABLE) };
+        };
+        whole(&self.down, Hook::After, &plain, |it, text| answer(self.protocol, &it.work, it.target, text))
     }
 
-    /// Begins to rewrite a streamed answer.
-    ///
-    /// # Errors
-    /// There is no decoder for its codings.
-    pub fn stream(&self, framing: Framing, codings: &[Coding]) -> Result<Streams, Undecodable> {
+    /// Begins to rewrite a streamed answer; `None` if there is no decoder for its codings.
+    pub fn stream(&self, framing: Framing, codings: &[Coding]) -> Option<Streams> {
         let of_content = self.down.iter().filter(|it| it.target == DownTarget::Content);
         let rewriters = of_content
             .filter_map(|it| Some((it.active.clone(), Rewriter::new(self.protocol, framing, it.work.clone())?)));
         let decoder = match codings {
             [] => None,
-            codings => Some(Decoder::new(codings, Streams::MOST_AT_ONCE).map_err(|_| Undecodable)?),
+            codings => Some(Decoder::new(codings, Streams::MOST_AT_ONCE).ok()?),
         };
-        Ok(Streams::new(decoder, rewriters.collect()))
+        Some(Streams::new(decoder, rewriters.collect()))
+    }
+
+    /// What is to be told of a body that they cannot have: it passes as it came. Counted, but no fault of theirs.
+    pub fn passed_over(&self, hook: Hook, why: &str) -> Vec<Note> {
+        let tell = |active: &Active| {
+            active.counts().failed();
+            Note::failed(active, hook, why)
+        };
+        match hook {
+            Hook::Before => self.up.iter().map(|it| tell(&it.active)).collect(),
+            _ => self.down.iter().map(|it| tell(&it.active)).collect(),
+        }
     }
 }
+
+/// Why a coded body passes as it came.
+const UNDECODABLE: &str = "the body cannot be decoded";
 
 impl<T> Mutator<T> {
     fn new(active: &Active, work: Work, target: T) -> Mutator<T> {
@@ -173,19 +179,24 @@ pub struct Rewritten {
     pub notes: Vec<Note>,
 }
 
+fn decoded<'b>(body: &'b [u8], codings: &[Coding], most_bytes: u64) -> Option<Cow<'b, [u8]>> {
+    if codings.is_empty() {
+        return Some(body.into());
+    }
+    let recording = Recording { bytes: body.to_vec(), ..Recording::default() };
+    let limits = Limits { max_decoded_bytes: most_bytes, ..Limits::default() };
+    let decoded = decode::decode(&recording, codings, limits).ok().filter(|it| !it.is_partial)?;
+    Some(decoded.bytes.into_owned().into())
+}
+
 fn whole<T>(
     mutators: &[Mutator<T>],
     hook: Hook,
-    body: Vec<u8>,
-    codings: &[Coding],
-    most_bytes: u64,
+    body: &[u8],
     rewrite: impl Fn(&Mutator<T>, &str) -> Option<String>,
-) -> Result<Rewritten, Undecodable> {
+) -> Rewritten {
     let mut outcome = Rewritten::default();
-    let recording = Recording { bytes: body, ..Recording::default() };
-    let limits = Limits { max_decoded_bytes: most_bytes, ..Limits::default() };
-    let decoded = decode::decode(&recording, codings, limits).ok().filter(|it| !it.is_partial).ok_or(Undecodable)?;
-    let Ok(text) = std::str::from_utf8(&decoded.bytes) else { return Ok(outcome) };
+    let Ok(text) = std::str::from_utf8(body) else { return outcome };
     let (mark, text) = text.split_at(if text.starts_with('\u{feff}') { 3 } else { 0 });
     let mut new: Option<String> = None;
     for mutator in mutators {
@@ -202,7 +213,7 @@ fn whole<T>(
         }
     }
     outcome.body = new.map(|new| [mark, &new].concat().into_bytes());
-    Ok(outcome)
+    outcome
 }
 
 /// What mutators do, on the line.
