@@ -90,9 +90,9 @@ fn traces(target: &str, limits: SocketLimits, frames: &[(Side, u8, &[u8])], end:
 }
 
 fn line(trace: &SocketTrace) -> String {
-    let finished = finalize_piece(trace, Default::default(), &FinalizeSettings::default());
+    let finished = finalize_piece(trace, trace.exchange(), &FinalizeSettings::default());
     check(&finished);
-    let raw = finalize_piece_raw(trace, Default::default());
+    let raw = finalize_piece_raw(trace, trace.exchange());
     check(&raw);
     assert_eq!((raw.row.id, raw.row.key), (finished.row.id, finished.row.key));
     String::from_utf8(finished.line).unwrap()
@@ -137,7 +137,7 @@ fn a_turn_is_a_line_like_that_of_its_exchange_over_http() {
     golden!("turn", line(&traces[0]));
     golden!("turn_cut", line(&traces[1]));
     let [done, cut] =
-        [0, 1].map(|at| finalize_piece(&traces[at], Default::default(), &FinalizeSettings::default()).row);
+        [0, 1].map(|at| finalize_piece(&traces[at], traces[at].exchange(), &FinalizeSettings::default()).row);
     assert_eq!((done.protocol, done.status, done.end), (Protocol::Responses, 101, End::Complete));
     assert_eq!((done.model.as_deref(), done.stream), (Some("gpt-5"), Some(true)));
     assert_eq!(
@@ -170,7 +170,7 @@ fn a_part_has_the_events_of_both_sides() {
     assert_eq!(traces.len(), 2);
     golden!("part", line(&traces[0]));
     golden!("part_last", line(&traces[1]));
-    let row = finalize_piece(&traces[1], Default::default(), &FinalizeSettings::default()).row;
+    let row = finalize_piece(&traces[1], traces[1].exchange(), &FinalizeSettings::default()).row;
     assert_eq!(
         (row.protocol, row.model.as_deref(), row.usage.total),
         (Protocol::Realtime, Some("gpt-realtime"), Some(3))

@@ -96,10 +96,10 @@ impl Content {
             }
             Content::Piece(piece) => {
                 let trace = &piece.trace;
-                let applied = prepared(trace.exchange(), prepare)?.applied;
+                let exchange = prepared(trace.exchange(), prepare)?;
                 Some(match settings {
-                    Some(settings) => finalize_piece(trace, applied, settings),
-                    None => finalize_piece_raw(trace, applied),
+                    Some(settings) => finalize_piece(trace, exchange, settings),
+                    None => finalize_piece_raw(trace, exchange),
                 })
             }
         }
@@ -147,8 +147,8 @@ impl Content {
             }
             Content::Piece(piece) => {
                 let trace = &piece.trace;
-                let applied = prepared(trace.exchange(), prepare)?.applied;
-                Some(finalize_piece_without_bodies(trace, applied, settings, why))
+                let exchange = prepared(trace.exchange(), prepare)?;
+                Some(finalize_piece_without_bodies(trace, exchange, settings, why))
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod kinds;
 pub mod counts;
 pub mod note;
 pub mod record;
+pub mod redactor;
 pub mod rewrite;
 pub mod set;
 

@@ -1,6 +1,8 @@
 //! What instances did to one exchange: carried with its capture, also over a crash, and put on its line.
 
+use super::redactor::Redactor;
 use super::set::Active;
+use crate::ids::KeyHash;
 
 /// The most failures that a line tells of one exchange.
 pub const MOST_FAILURES: usize = 8;
@@ -45,12 +47,16 @@ pub enum Did {
 }
 
 /// What plugins did to an exchange, and put on its trace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Applied {
     /// What they did, in order.
     pub notes: Vec<Note>,
     /// The labels that they put on the trace.
     pub tags: Vec<String>,
+    /// Whose it is, told before anything was redacted.
+    pub key: Option<KeyHash>,
+    /// What is to be replaced in its bodies.
+    pub redactor: Redactor,
 }
 
 impl Hook {

@@ -1,8 +1,11 @@
 //! What plugins do to a record before it is made: decide whether there is one, and put labels on it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::kinds::Kind;
 use super::kinds::tag::MOST_LABELS;
 use super::note::{Hook, Note};
+use super::redactor::Redactor;
 use super::set::{Active, Budget, Set};
 use crate::client;
 use crate::exchange::Exchange;
@@ -23,11 +26,21 @@ pub fn prepare(set: &Set, exchange: &mut Exchange) -> Decision {
     if !set.has_recorder() {
         return Decision::Record;
     }
-    let key = std::cell::OnceCell::<KeyHash>::new();
-    for active in set.actives().iter().filter(|it| it.is_recorder() && it.switched_off().is_none()) {
+    // It reads what came from outside; a trace that it fails on is recorded all the same.
+    let key = catch_unwind(AssertUnwindSafe(|| client::key_hash(&exchange.request_headers, &exchange.target)));
+    let key = key.unwrap_or(KeyHash::NONE);
+    exchange.applied.key = Some(key);
+    let mut redactor = Redactor::default();
+    for active in set.actives().iter().filter(|it| it.is_recorder()) {
+        if let Kind::Redact(_) = active.kind() {
+            redactor.add(active, set.secret(), exchange);
+            continue;
+        }
+        if active.switched_off().is_some() {
+            continue;
+        }
         let looked = {
             let exchange = &*exchange;
-            let key = || *key.get_or_init(|| client::key_hash(&exchange.request_headers, &exchange.target));
             active.run(&mut Budget::for_bytes(0), || Ok(look(active, exchange, key)))
         };
         match looked {
@@ -49,6 +62,7 @@ pub fn prepare(set: &Set, exchange: &mut Exchange) -> Decision {
             Err(reason) => exchange.applied.notes.push(Note::failed(active, Hook::Record, &reason)),
         }
     }
+    exchange.applied.redactor = redactor;
     Decision::Record
 }
 
@@ -58,12 +72,11 @@ enum Did {
     Tag(Vec<String>),
 }
 
-fn look(active: &Active, exchange: &Exchange, key: impl FnOnce() -> KeyHash) -> Did {
+fn look(active: &Active, exchange: &Exchange, key: KeyHash) -> Did {
     let target = &exchange.target;
     match active.kind() {
         Kind::PathFilter(patterns) if patterns.matches(target) => Did::Filter,
         Kind::Sample(sample) => {
-            let key = key();
             let is_left_out = sample.is_about(target, key) && !sample.keeps(exchange.id, target, key);
             if is_left_out { Did::Filter } else { Did::Nothing }
         }

@@ -32,6 +32,8 @@ pub struct Set {
     has_capture_filter: bool,
     has_mutator: bool,
     has_recorder: bool,
+    /// What placeholders are made with.
+    secret: Arc<str>,
 }
 
 /// An enabled instance of a set, and what is known of how it fares.
@@ -71,9 +73,20 @@ impl Set {
             has_capture_filter: actives.iter().any(|it| matches!(it.kind(), Kind::CaptureFilter(_))),
             has_mutator: actives.iter().any(Active::is_mutator),
             has_recorder: actives.iter().any(Active::is_recorder),
+            secret: before.secret.clone(),
             actives,
             list,
         }
+    }
+
+    /// The same, with a secret that placeholders are made with, from here on.
+    pub fn with_secret(self, secret: &str) -> Set {
+        Set { secret: secret.into(), ..self }
+    }
+
+    /// What placeholders are made with.
+    pub fn secret(&self) -> &Arc<str> {
+        &self.secret
     }
 
     /// Its number; it rises with every change.
@@ -167,7 +180,7 @@ impl Active {
 
     /// Whether it is about what is recorded, once an exchange has ended.
     pub fn is_recorder(&self) -> bool {
-        matches!(self.kind(), Kind::PathFilter(_) | Kind::Sample(_) | Kind::Tag(_))
+        matches!(self.kind(), Kind::PathFilter(_) | Kind::Sample(_) | Kind::Redact(_) | Kind::Tag(_))
     }
 
     /// Has it do a piece of work. An error, a panic and a budget that is used up are failures alike: they are counted,
@@ -218,6 +231,11 @@ impl Budget {
     /// A budget of so many microseconds.
     pub fn of_us(left_us: u64) -> Budget {
         Budget { left_us, is_counted: false }
+    }
+
+    /// What is left to a call that is counted already, for so many bytes.
+    pub fn of_same_call(bytes: u64) -> Budget {
+        Budget { is_counted: true, ..Budget::for_bytes(bytes) }
     }
 
     /// For work on so many bytes: a fixed part, and one that grows with them.

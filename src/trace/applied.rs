@@ -4,20 +4,20 @@ use super::write;
 use crate::plugin::note::{Applied, Did, MOST_FAILURES, MOST_NOTES, Note};
 
 /// Appends `plugins`, `plugin_intercepted`, `plugin_errors` and `tags`; those of them that say something.
-pub(super) fn write(line: &mut String, applied: &Applied) {
-    let notes = &applied.notes;
-    let acted = notes.iter().filter_map(|note| match &note.did {
+pub(super) fn write(line: &mut String, applied: &Applied, more: &[Note]) {
+    let notes = || applied.notes.iter().chain(more);
+    let acted = notes().filter_map(|note| match &note.did {
         Did::Act(action) => Some((note, Some(("action", action.as_str())))),
         Did::Intercept => Some((note, Some(("action", "intercept")))),
         Did::Fail(_) => None,
     });
     list(line, "plugins", acted.take(MOST_NOTES));
     // Who answers AFTER replaces what was there.
-    if let Some(note) = notes.iter().rev().find(|note| note.did == Did::Intercept) {
+    if let Some(note) = notes().rev().find(|note| note.did == Did::Intercept) {
         write::member(line, "plugin_intercepted");
         object(line, note, None);
     }
-    let failed = notes.iter().filter_map(|note| match &note.did {
+    let failed = notes().filter_map(|note| match &note.did {
         Did::Fail(message) => Some((note, Some(("msg", message.as_str())))),
         Did::Act(_) | Did::Intercept => None,
     });
@@ -68,7 +68,7 @@ mod tests {
 
     fn written(applied: &Applied) -> Value {
         let mut line = String::from("{\"x\":0");
-        write(&mut line, applied);
+        write(&mut line, applied, &[]);
         line.push('}');
         serde_json::from_str(&line).unwrap()
     }
@@ -82,6 +82,7 @@ mod tests {
                 note("\"c\"", Hook::After, Did::Fail("no \"luck\"".into())),
             ],
             tags: vec!["x".into()],
+            ..Applied::default()
         };
         let expected = json!({
             "x": 0,
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn a_line_tells_of_eight_failures_at_most() {
         let notes = (0..20).map(|_| note("a", Hook::After, Did::Fail("x".into()))).collect();
-        let written = written(&Applied { notes, tags: Vec::new() });
+        let written = written(&Applied { notes, ..Applied::default() });
         assert_eq!(written["plugin_errors"].as_array().unwrap().len(), 8);
         assert!(written.get("plugins").is_none());
     }

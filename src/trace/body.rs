@@ -26,7 +26,7 @@ pub(super) enum Form<'b> {
     /// No bytes where a stream was announced.
     EmptyStream,
     /// One JSON value: its verbatim text, without white space around it.
-    Json(&'b str),
+    Json(Cow<'b, str>),
     /// A stream of events.
     Events(Streamed<'b>),
     /// Anything else: its bytes, and what kept it from being read if its type promised more.
@@ -92,7 +92,7 @@ impl<'a> Body<'a> {
             return self.raw(None);
         }
         match self.json() {
-            Ok(json) => Form::Json(json),
+            Ok(json) => Form::Json(json.into()),
             Err(problem) => self.raw(is_json.then_some(problem)),
         }
     }
@@ -118,7 +118,7 @@ impl<'a> Body<'a> {
             _ => Err(Cow::Borrowed("")),
         };
         let problem = match json {
-            Ok(json) => return Form::Json(json),
+            Ok(json) => return Form::Json(json.into()),
             Err(problem) => problem,
         };
         if media_type == MediaType::Events || sse::looks_like_events(bytes) {

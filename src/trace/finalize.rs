@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::applied;
 use super::body::{Body, Form};
 use super::derive::{Derived, Facts, Payload, body_json, derive};
+use super::redacted::{self, Bodies, BodyState};
 use super::row::Row;
 use super::view::{Answer, EventView, TraceView};
 use super::without_bodies::BodiesDropped;
@@ -19,6 +20,7 @@ use crate::exchange::{End, Exchange};
 use crate::headers::{Headers, value_text};
 use crate::ids::KeyHash;
 use crate::media::{self, Attachment};
+use crate::plugin::note::Note;
 use crate::protocol::Protocol;
 use crate::wire::decode::Limits;
 
@@ -54,20 +56,23 @@ pub struct Finished {
 /// from what is written, so that [`crate::jsonl::line::read_row`] gives the same one.
 pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
     let protocol = Protocol::of(&exchange.method, &exchange.target);
-    let key = client::key_hash(&exchange.request_headers, &exchange.target);
+    let key = key_of(exchange);
     let client = client::address(&exchange.request_headers, exchange.peer, &settings.trusted_proxies);
     let is_whole = exchange.end == End::Complete;
     let request = Body::of(&exchange.request, &exchange.request_headers, settings.limits, is_whole);
     let response = Body::of(&exchange.response, &exchange.response_headers, settings.limits, is_whole);
-    let request_form = request.request_form(&exchange.request_headers);
-    let response_form = response.response_form(&exchange.response_headers, protocol);
+    let mut redacting = Bodies::of(&exchange.applied.redactor, request.len() + response.len());
+    let request_form = redacting.form(request.request_form(&exchange.request_headers));
+    let response_form = redacting.form(response.response_form(&exchange.response_headers, protocol));
+    let (request_form, request_state) = request_form;
+    let (response_form, response_state) = response_form;
 
     let mut line = String::with_capacity(estimated_bytes(exchange, request.len(), response.len(), &response_form));
     let end_name = head(&mut line, exchange, &client, key, protocol);
     let mut facts = facts(exchange, client, key);
     let mut parse_errors = 0;
 
-    write::side(&mut line, "req", &exchange.request_headers, &exchange.request, request.undone());
+    write::side(&mut line, "req", &exchange.request_headers, &exchange.request, request.undone(), request_state);
     let mut request_json = None;
     match &request_form {
         Form::Json(text) => request_json = Some(write::json_body(&mut line, text)),
@@ -76,7 +81,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
     trailers(&mut line, &exchange.request_trailers);
     line.push('}');
 
-    write::side(&mut line, "resp", &exchange.response_headers, &exchange.response, response.undone());
+    write::side(&mut line, "resp", &exchange.response_headers, &exchange.response, response.undone(), response_state);
     let mut answer_json = None;
     let mut data = Vec::new();
     match &response_form {
@@ -120,7 +125,7 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
     if matches!(response_form, Form::Events(_)) {
         write::bool_member(&mut line, "stream_done", stream_done);
     }
-    tail(&mut line, exchange, row.disconnected);
+    tail(&mut line, exchange, redacting.into_notes(&exchange.applied.notes), row.disconnected);
     line.push('}');
     if row.end != exchange.end {
         line.replace_range(end_name, row.end.name());
@@ -136,8 +141,7 @@ pub fn finalize_raw(exchange: &Exchange) -> Finished {
 /// As [`finalize_raw`], with this client, and more members behind the others.
 pub(super) fn raw(exchange: &Exchange, client: String, more: impl FnOnce(&mut String)) -> Finished {
     // Anything that reads what came from outside may be what died; each part falls back on its own.
-    let key = catch_unwind(AssertUnwindSafe(|| client::key_hash(&exchange.request_headers, &exchange.target)))
-        .unwrap_or(KeyHash::NONE);
+    let key = catch_unwind(AssertUnwindSafe(|| key_of(exchange))).unwrap_or(KeyHash::NONE);
     let protocol = catch_unwind(AssertUnwindSafe(|| Protocol::of(&exchange.method, &exchange.target)))
         .unwrap_or(Protocol::Unknown);
     let mut line = String::with_capacity(2048 + (exchange.request.bytes.len() + exchange.response.bytes.len()) / 3 * 4);
@@ -148,9 +152,11 @@ pub(super) fn raw(exchange: &Exchange, client: String, more: impl FnOnce(&mut St
         ("resp", &exchange.response_headers, &exchange.response, &exchange.response_trailers),
     ];
     for (name, headers, recording, side_trailers) in sides {
-        write::side(&mut line, name, headers, recording, &[]);
+        let state = redacted::state_of_raw(&exchange.applied.redactor, recording);
+        write::side(&mut line, name, headers, recording, &[], state);
         let form = match recording.bytes.as_slice() {
             [] => Form::Empty,
+            _ if state == BodyState::LeftOut => Form::Empty,
             bytes => Form::Raw { bytes, problem: Some("not read: the reader failed on this exchange".into()) },
         };
         parse_errors += other_body(&mut line, &form);
@@ -159,7 +165,7 @@ pub(super) fn raw(exchange: &Exchange, client: String, more: impl FnOnce(&mut St
             line.push('}');
         }
     }
-    tail(&mut line, exchange, exchange.end.is_disconnected());
+    tail(&mut line, exchange, Vec::new(), exchange.end.is_disconnected());
     more(&mut line);
     line.push('}');
     let row = catch_unwind(AssertUnwindSafe(|| {
@@ -219,8 +225,8 @@ pub(super) fn head(
 /// The line's format number (`v`).
 const LINE_FORMAT: u32 = 1;
 
-/// The response's end and the members behind it. Whoever calls closes the line.
-pub(super) fn tail(line: &mut String, exchange: &Exchange, disconnected: bool) {
+/// The response's end and the members behind it, with more that plugins did. Whoever calls closes the line.
+pub(super) fn tail(line: &mut String, exchange: &Exchange, more_notes: Vec<Note>, disconnected: bool) {
     trailers(line, &exchange.response_trailers);
     line.push('}');
     write::bool_member(line, "disconnected", disconnected);
@@ -229,7 +235,13 @@ pub(super) fn tail(line: &mut String, exchange: &Exchange, disconnected: bool) {
     if let Some(error) = &exchange.error {
         write::string_member(line, "error", error);
     }
-    applied::write(line, &exchange.applied);
+    applied::write(line, &exchange.applied, &more_notes);
+}
+
+/// Whose it is: told before anything was redacted, if something was.
+pub(super) fn key_of(exchange: &Exchange) -> KeyHash {
+    let told = exchange.applied.key;
+    told.unwrap_or_else(|| client::key_hash(&exchange.request_headers, &exchange.target))
 }
 
 pub(super) fn trailers(line: &mut String, trailers: &Headers) {

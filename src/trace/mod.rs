@@ -10,6 +10,7 @@ pub(crate) mod asked;
 mod body;
 pub(crate) mod derive;
 mod finalize;
+mod redacted;
 mod row;
 mod socket;
 mod without_bodies;

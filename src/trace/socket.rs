@@ -11,28 +11,31 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::derive::{Derived, Payload, body_json, derive};
 use super::finalize::{self, FinalizeSettings, Finished};
+use super::redacted::{Bodies, BodyState};
 use super::view::{Answer, EventView, TraceView};
 use super::write;
 use crate::client;
 use crate::exchange::Exchange;
 use crate::media;
-use crate::plugin::note::Applied;
 use crate::protocol::Protocol;
 use crate::recording::{Mark, Recording};
 use crate::socket::{Origin, Piece, Sent, SocketData, SocketEvent, SocketTrace, TurnEnd};
 use crate::wire::json;
 use crate::wire::websocket::Side;
 
-/// The line and row of a piece of a socket, to which plugins did this. As [`finalize()`](super::finalize()), it never fails.
-pub fn finalize_piece(trace: &SocketTrace, applied: Applied, settings: &FinalizeSettings) -> Finished {
+/// The line and row of a piece of a socket; `exchange` is that of the trace, with what plugins made of it. As [`finalize()`](super::finalize()), it never fails.
+pub fn finalize_piece(trace: &SocketTrace, exchange: Exchange, settings: &FinalizeSettings) -> Finished {
     let (request, events): (Option<&SocketData>, &[SocketEvent]) = match &trace.piece {
         Piece::Turn(turn) => (turn.request.as_ref(), &turn.events),
         Piece::Part(part) => (None, &part.events),
-        Piece::Unread(_) => return finalize_piece_raw(trace, applied),
+        Piece::Unread(_) => return finalize_piece_raw(trace, exchange),
     };
-    let exchange = Exchange { applied, ..trace.exchange() };
+    let mut redacting = Bodies::of(&exchange.applied.redactor, trace.piece.held_bytes());
+    let redacted_request = request.and_then(|data| redacting.message(data));
+    let request_state = if redacted_request.is_some() { BodyState::Redacted } else { BodyState::Verbatim };
+    let (events, response_state) = redacting.messages(events);
     let protocol = Protocol::of(&exchange.method, &exchange.target);
-    let key = client::key_hash(&exchange.request_headers, &exchange.target);
+    let key = finalize::key_of(&exchange);
     let client = client::address(&exchange.request_headers, exchange.peer, &settings.trusted_proxies);
     let mut line = String::with_capacity(2048 + trace.piece.held_bytes());
     let end_name = finalize::head(&mut line, &exchange, &client, key, protocol);
@@ -40,8 +43,9 @@ pub fn finalize_piece(trace: &SocketTrace, applied: Applied, settings: &Finalize
     let mut parse_errors = 0;
 
     write::open_side(&mut line, "req", &exchange.request_headers, exchange.request.wire_bytes);
+    write::body_state(&mut line, request_state);
     let mut request_json = None;
-    match request {
+    match redacted_request.as_ref().or(request) {
         Some(SocketData::Json(text)) => request_json = Some(write::json_body(&mut line, trimmed(text))),
         Some(SocketData::Text(text)) => {
             parse_errors += 1;
@@ -55,13 +59,14 @@ pub fn finalize_piece(trace: &SocketTrace, applied: Applied, settings: &Finalize
     line.push('}');
 
     write::open_side(&mut line, "resp", &exchange.response_headers, exchange.response.wire_bytes);
+    write::body_state(&mut line, response_state);
     let start_us = trace.start_us();
     let first = events.iter().find(|event| event.side == Side::Server);
     facts.first_event_ms = first.map(|event| delta_ms(event, start_us));
     if let Some(first_event_ms) = facts.first_event_ms {
         write::number_member(&mut line, "first_event_ms", first_event_ms);
     }
-    let data = self::events(&mut line, events, start_us);
+    let data = self::events(&mut line, &events, start_us);
 
     let (Derived { row, stream_done }, attachments) = {
         let payloads: Vec<Payload<'_>> = data.iter().map(|range| Payload::of(&line[range.clone()])).collect();
@@ -81,7 +86,8 @@ pub fn finalize_piece(trace: &SocketTrace, applied: Applied, settings: &Finalize
         (derive(facts, protocol, &view), attachments)
     };
     write::bool_member(&mut line, "stream_done", stream_done);
-    finalize::tail(&mut line, &exchange, row.disconnected);
+    let notes = redacting.into_notes(&exchange.applied.notes);
+    finalize::tail(&mut line, &exchange, notes, row.disconnected);
     membership(&mut line, trace);
     line.push('}');
     if row.end != exchange.end {
@@ -91,8 +97,7 @@ pub fn finalize_piece(trace: &SocketTrace, applied: Applied, settings: &Finalize
 }
 
 /// The line and row of a piece that nobody could read, or on which a parser died: what there is of it, unread.
-pub fn finalize_piece_raw(trace: &SocketTrace, applied: Applied) -> Finished {
-    let mut exchange = Exchange { applied, ..trace.exchange() };
+pub fn finalize_piece_raw(trace: &SocketTrace, mut exchange: Exchange) -> Finished {
     let (request, events): (Option<&SocketData>, &[SocketEvent]) = match &trace.piece {
         Piece::Turn(turn) => (turn.request.as_ref(), &turn.events),
         Piece::Part(part) => (None, &part.events),

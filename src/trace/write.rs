@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::body::Streamed;
+use super::redacted::BodyState;
 use crate::headers::{Headers, value_text};
 use crate::ids::hex;
 use crate::recording::Recording;
@@ -52,10 +53,18 @@ pub(super) fn plain_member(out: &mut String, name: &str, value: impl std::fmt::D
 
 /// Appends `"name":{` and what both sides begin with: headers, size and digest of the wire's bytes, and which
 /// codings the body beside them is without.
-pub(super) fn side(out: &mut String, name: &str, headers: &Headers, recording: &Recording, undone: &[Coding]) {
+pub(super) fn side(
+    out: &mut String,
+    name: &str,
+    headers: &Headers,
+    recording: &Recording,
+    undone: &[Coding],
+    state: BodyState,
+) {
     open_side(out, name, headers, recording.wire_bytes);
-    // Of a part it would be the digest of something that never passed.
-    if !recording.is_cut {
+    // Of a part it would be the digest of something that never passed; of what is redacted it would tell who guesses
+    // that the guess was right.
+    if !recording.is_cut && state == BodyState::Verbatim {
         member(out, "sha256");
         out.push('"');
         out.push_str(hex(&Sha256::digest(&recording.bytes), &mut [0; 64]));
@@ -64,6 +73,16 @@ pub(super) fn side(out: &mut String, name: &str, headers: &Headers, recording: &
     if !undone.is_empty() {
         member(out, "content_decoded");
         list(out, undone, |out, coding| json::write_string(out, coding.name()));
+    }
+    body_state(out, state);
+}
+
+/// Appends what became of a body that is not as it was.
+pub(super) fn body_state(out: &mut String, state: BodyState) {
+    match state {
+        BodyState::Verbatim => {}
+        BodyState::Redacted => string_member(out, "body_redacted", "in_part"),
+        BodyState::LeftOut => string_member(out, "body_redacted", "whole"),
     }
 }
 

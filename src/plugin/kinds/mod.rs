@@ -1,5 +1,6 @@
 //! What kinds of instances there are, and what the configuration of each may say.
 
+pub mod redact;
 pub mod sample;
 pub mod tag;
 pub mod text_append;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::Flaw;
 use super::members::Members;
 use super::path_patterns::PathPatterns;
+use redact::Redact;
 use sample::Sample;
 use tag::Tag;
 use text_append::TextAppend;
@@ -28,6 +30,8 @@ pub enum Kind {
     TextReplace(TextReplace),
     /// Appends a text on the wire.
     TextAppend(TextAppend),
+    /// Replaces values on the record.
+    Redact(Redact),
     /// Records a share of the traffic.
     Sample(Sample),
     /// Puts labels on traces.
@@ -77,6 +81,12 @@ pub const CATALOGUE: &[KindEntry] = &[
         read: |config| Sample::read(config).map(Kind::Sample),
     },
     KindEntry {
+        name: "redact",
+        description: "stores placeholders in place of named headers, query parameters and places in JSON; the wire is untouched",
+        fields: redact::FIELDS,
+        read: |config| Redact::read(config).map(Kind::Redact),
+    },
+    KindEntry {
         name: "tag",
         description: "puts labels on traces, by path or request header",
         fields: tag::FIELDS,
@@ -98,6 +108,7 @@ impl Kind {
             Kind::PathFilter(_) => "path-filter",
             Kind::TextReplace(_) => "text-replace",
             Kind::TextAppend(_) => "text-append",
+            Kind::Redact(_) => "redact",
             Kind::Sample(_) => "sample",
             Kind::Tag(_) => "tag",
         }
@@ -195,6 +206,7 @@ mod tests {
         let least = |name: &str| match name {
             "capture-filter" | "path-filter" => json!({"patterns": ["/a"]}),
             "sample" => json!({"rate": 0.5}),
+            "redact" => json!({"headers": ["Authorization"]}),
             "tag" => json!({"tags": ["a"]}),
             _ => json!({}),
         };
@@ -240,6 +252,13 @@ mod tests {
             ("text-append", json!({"down": {"suffix": 1}}), "config.down.suffix: must be a text"),
             ("path-filter", json!({"patterns": []}), "config.patterns: is empty"),
             ("path-filter", json!({"patterns": ["*"]}), "config.patterns[0]: the pattern would match every path"),
+            (
+                "redact",
+                json!({"paths": ["$.a", "$."]}),
+                "config.paths[1]: is no path like $.messages[*].content or $..email: a name is missing",
+            ),
+            ("redact", json!({"headers": ["a b"]}), "config.headers[0]: is no name of a header"),
+            ("redact", json!({"routes": ["/a"]}), "config.headers: is empty, and so are query and paths"),
             ("capture-filter", json!({"paths": ["/a"]}), "config.paths: unknown; known are patterns"),
         ] {
             assert_eq!(read(name, config).unwrap_err(), expected);
