@@ -145,7 +145,7 @@ impl System {
             let gauge = gauge.clone();
             move || gauge.look()
         }));
-        let plugins = Arc::new(InForce::of(config));
+        let plugins = Arc::new(InForce::of(config, &layout));
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),

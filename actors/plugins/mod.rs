@@ -6,6 +6,8 @@ use api_log::config::Config;
 use api_log::plugin::instance::Instance;
 use api_log::plugin::kinds::Kind;
 use api_log::plugin::set::{Set, Source};
+use api_log::store::layout::Layout;
+use api_log::store::overrides::Overrides;
 use arc_swap::ArcSwap;
 
 /// The set in force. Whoever begins an exchange takes it once, and keeps it to the exchange's end.
@@ -13,9 +15,16 @@ use arc_swap::ArcSwap;
 pub(crate) struct InForce(ArcSwap<Set>);
 
 impl InForce {
-    /// Begins with what the configuration says.
-    pub(crate) fn of(config: &Config) -> InForce {
+    /// Begins with what the configuration says, and with the instances that were set at run time.
+    pub(crate) fn of(config: &Config, layout: &Layout) -> InForce {
         let in_force = InForce::default();
+        if let Ok(overrides) = Overrides::read(&layout.overrides())
+            && let Some(list) = overrides.instances()
+        {
+            let (list, bad) = Instance::read_list(list);
+            bad.iter().for_each(|bad| tracing::error!(?bad, "a plugin instance is not in force"));
+            in_force.swap(Arc::new(Set::after(&Set::default(), Source::Override, Vec::new(), list)));
+        }
         in_force.take_over(config);
         in_force
     }

@@ -40,6 +40,7 @@ pub(crate) struct Held {
     rest: Rest,
     /// The other side is told the length, as it was here.
     is_sized: bool,
+    pause: Pause,
     _share: Share,
 }
 
@@ -59,7 +60,24 @@ pub(crate) struct Rewriting {
     streams: Streams,
     ready: Vec<u8>,
     last: Last,
+    pause: Pause,
     share: Share,
+}
+
+/// One turn that whoever reads has to send what it was given, before it hears of a break and drops that.
+#[derive(Default)]
+struct Pause {
+    was_taken: bool,
+}
+
+impl Pause {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.was_taken, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 /// How a stream goes on behind what is ready.
@@ -74,14 +92,14 @@ impl Held {
     /// Gathered bytes, and what follows. `share` is their memory.
     pub(crate) fn new(first: Vec<u8>, rest: Rest, is_sized: bool, share: Share) -> Source {
         let first = (!first.is_empty()).then(|| Bytes::from(first));
-        Source::Held(Box::new(Held { first, rest, is_sized, _share: share }))
+        Source::Held(Box::new(Held { first, rest, is_sized, pause: Pause::default(), _share: share }))
     }
 }
 
 impl Rewriting {
     /// A stream of which `ready` has been rewritten already.
     pub(crate) fn new(incoming: Incoming, streams: Streams, ready: Vec<u8>, share: Share) -> Source {
-        let mut stream = Rewriting { incoming, streams, ready, last: Last::Open, share };
+        let mut stream = Rewriting { incoming, streams, ready, last: Last::Open, pause: Pause::default(), share };
         if stream.incoming.is_end_stream() {
             stream.end(Last::Ended);
         }
@@ -101,6 +119,9 @@ impl Rewriting {
         loop {
             if !self.ready.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ready).into()))));
+            }
+            if matches!(self.last, Last::Broken(_)) {
+                ready!(self.pause.poll(cx));
             }
             match std::mem::replace(&mut self.last, Last::Ended) {
                 Last::Open => self.last = Last::Open,
@@ -167,6 +188,7 @@ impl Body for Source {
         match &mut held.rest {
             Rest::Trailers(fields) => Poll::Ready(fields.take().map(|fields| Ok(Frame::trailers(fields)))),
             Rest::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
+            Rest::Broken(_) if held.pause.poll(cx).is_pending() => Poll::Pending,
             Rest::Broken(error) => Poll::Ready(error.take().map(|error| Err(error.into()))),
         }
     }

@@ -101,6 +101,11 @@ impl Overrides {
         media["save_attachments"] = saves.into();
     }
 
+    /// `plugins.instances`, if they are overridden.
+    pub fn instances(&self) -> Option<&[Value]> {
+        self.0.get("plugins")?.get("instances")?.as_array().map(Vec::as_slice)
+    }
+
     /// What is overridden of `retention`; `None` if nothing is.
     ///
     /// # Errors
