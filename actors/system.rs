@@ -28,8 +28,8 @@ use tokio::sync::Semaphore;
 
 use crate::api;
 use crate::kit::{Budget, Escalation, Registry, Root, Slot, WatchdogMsg};
-use crate::overridden::Overridden;
-use crate::plugins::InForce;
+use crate::overridden::{Overridden, OverridesFile};
+use crate::plugins::{Plugins, registry as plugins_registry};
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Recorder, start_lanes};
 use crate::record::disk::Disk;
@@ -69,7 +69,8 @@ pub(crate) struct System {
     door: index::Door,
     api: Arc<api::State>,
     lanes_live: Arc<ArcSwap<proxy::Live>>,
-    plugins: Arc<InForce>,
+    plugins: Arc<Plugins>,
+    plugins_slot: Slot<plugins_registry::Msg>,
     max_body_bytes: Arc<AtomicU64>,
     last_reload: LastReload,
     recording: Runtime,
@@ -100,6 +101,7 @@ pub(crate) struct Slots {
     pub(crate) finalizers: Slot<finalizers::Msg>,
     pub(crate) recovery: Slot<recovery::Msg>,
     pub(crate) upgraded: Slot<upgraded::Msg>,
+    pub(crate) plugins: Slot<plugins_registry::Msg>,
     pub(crate) api: Slot<api::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
     pub(crate) watchdog: Slot<WatchdogMsg>,
@@ -134,6 +136,7 @@ impl System {
             spills: Queue::to(&slots.spool, || spool::Msg::Wake),
         });
         let door = index::Door::new(slots.index.clone(), &registry);
+        let overrides = OverridesFile::new(&layout);
         let overrides_malformed = registry.condition("overrides_malformed");
         let overridden = Overridden::read(&layout, &overrides_malformed);
         let leases = Leases::new();
@@ -145,7 +148,10 @@ impl System {
             let gauge = gauge.clone();
             move || gauge.look()
         }));
-        let plugins = Arc::new(InForce::of(config, &layout));
+        let plugins = {
+            let malformed = registry.condition("plugins_malformed");
+            Plugins::new(config, &layout, overrides.clone(), malformed)
+        };
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
@@ -160,7 +166,7 @@ impl System {
             settings,
             saves_media: AtomicBool::new(overridden.saves_attachments.unwrap_or(config.media.save_attachments)),
             live: ArcSwap::from_pointee(finalizer::Live::of(config)),
-            plugins: plugins.clone(),
+            plugins: plugins.in_force.clone(),
             disk: disk.clone(),
             day_bytes: Arc::new(DayBytes::new(layout.clone(), config.capture.per_key_daily_bytes)),
             is_memory_tight: {
@@ -204,7 +210,7 @@ impl System {
             max_body_bytes: max_body_bytes.clone(),
             max_waiting: MOST_WAITING,
             upstream: config.proxy.upstream.text.clone(),
-            plugins: plugins.clone(),
+            plugins: plugins.in_force.clone(),
         });
         let lanes_live = Arc::new(ArcSwap::from_pointee(proxy::Live::of(config)));
         let lanes = Arc::new(start_lanes(config, recorder, lanes_live.clone(), &registry)?);
@@ -241,6 +247,9 @@ impl System {
                 layout: layout.clone(),
                 leases: leases.clone(),
                 retention: live.clone(),
+                overrides,
+                plugins: plugins.clone(),
+                plugins_slot: slots.plugins.clone(),
                 overrides_malformed,
                 counters: counters.clone(),
                 registry: registry.clone(),
@@ -275,6 +284,7 @@ impl System {
             open_sockets,
             front: front.clone(),
             api: api.clone(),
+            plugins: plugins.clone(),
             door: door.clone(),
             storage: config.storage.clone(),
             grace: config.shutdown.grace,
@@ -293,6 +303,7 @@ impl System {
             api: api.state,
             lanes_live,
             plugins,
+            plugins_slot: slots.plugins.clone(),
             max_body_bytes,
             last_reload,
             recording,

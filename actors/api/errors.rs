@@ -41,6 +41,13 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "not_found", detail).with("detail", detail)
     }
 
+    /// The body is not what the route takes.
+    pub(crate) fn bad_body(detail: impl Into<String>) -> Problem {
+        let detail = detail.into();
+        Problem::new(StatusCode::BAD_REQUEST, "bad_body", format!("the body is not what this route takes: {detail}"))
+            .with("detail", detail)
+    }
+
     /// The token is missing or wrong.
     pub(crate) fn unauthorized() -> Problem {
         let message = "send Authorization: Bearer <token>; the token stands in admin_token in the data dir";

@@ -53,6 +53,7 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
             "accept_errors": parts.front.accept_errors.load(Ordering::Relaxed),
         },
         "reload": parts.last_reload.get(),
+        "plugins": parts.plugins.report(),
         "viewer": {"enabled": false, "source": "disabled"},
         "storage": parts.retention.report(),
     }))

@@ -54,6 +54,7 @@ impl Collector for Everything {
         let mut metrics = Metrics(encoder);
         metrics.program(&self.0)?;
         metrics.counters(&self.0.parts.counters)?;
+        metrics.plugins(&self.0)?;
         metrics.supervision(&self.0)?;
         metrics.bounds(&self.0)
     }
@@ -210,6 +211,30 @@ impl Metrics<'_> {
         let raised: Vec<(Labels<'_>, u64)> =
             names.iter().zip(&conditions).map(|(labels, (_, is_raised))| (&labels[..], (*is_raised).into())).collect();
         self.family(gauge, "condition", "Whether something is wrong though every part runs", &raised)
+    }
+
+    fn plugins(&mut self, api: &Api) -> fmt::Result {
+        let report = api.parts.plugins.report();
+        self.one(
+            MetricType::Gauge,
+            "plugins_generation",
+            "The number of the set of plugins in force",
+            report.generation,
+        )?;
+        let is_wrong = report.last_error.is_some().into();
+        self.one(MetricType::Gauge, "plugins_refused", "Whether a list of plugins was not taken over", is_wrong)?;
+        let labels: Vec<_> = report.instances.iter().map(|it| [("id", it.id.as_str()), ("type", it.kind)]).collect();
+        let of = |figure: fn(&crate::plugins::OfInstance) -> u64| -> Vec<(Labels<'_>, u64)> {
+            labels.iter().zip(&report.instances).map(|(labels, it)| (&labels[..], figure(it))).collect()
+        };
+        let counter = MetricType::Counter;
+        self.family(counter, "plugin_calls", "How often a plugin was asked", &of(|it| it.calls))?;
+        let help = "How often it changed or decided something";
+        self.family(counter, "plugin_mutations", help, &of(|it| it.mutations))?;
+        self.family(counter, "plugin_errors", "How often it failed and was skipped", &of(|it| it.errors))?;
+        self.family(counter, "plugin_time_microseconds", "Processor time that it took", &of(|it| it.time_us))?;
+        let help = "Whether it failed too often and does not run any more";
+        self.family(MetricType::Gauge, "plugin_switched_off", help, &of(|it| it.switched_off.is_some().into()))
     }
 
     fn bounds(&mut self, api: &Api) -> fmt::Result {

@@ -12,6 +12,7 @@ mod index;
 mod metrics;
 mod overrides;
 mod params;
+mod plugins;
 mod readers;
 mod ready;
 mod retention;
@@ -31,7 +32,9 @@ use api_log::store::token::{self, Token, TokenError};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::kit::{BoundReport, Condition, Depth, Escalation, Registry};
+use crate::kit::{BoundReport, Condition, Depth, Escalation, Registry, Slot};
+use crate::overridden::OverridesFile;
+use crate::plugins::Plugins;
 use crate::proxy::listener::Front;
 use crate::record::LogShared;
 use crate::record::finalizer::Shared;
@@ -48,8 +51,6 @@ pub(crate) struct State {
     /// Connections of callers.
     callers: Arc<Depth>,
     started: Instant,
-    /// Held while `runtime_overrides.json` is rewritten.
-    overrides: tokio::sync::Mutex<()>,
     /// `media.save_attachments` was set at run time, now or in an earlier run.
     media_is_overridden: AtomicBool,
     /// `/metrics` asks for the token.
@@ -64,6 +65,11 @@ pub(crate) struct Parts {
     pub(crate) layout: Layout,
     pub(crate) leases: Leases,
     pub(crate) retention: Arc<Live>,
+    /// Where what is set at run time is kept.
+    pub(crate) overrides: Arc<OverridesFile>,
+    pub(crate) plugins: Arc<Plugins>,
+    /// Who changes them.
+    pub(crate) plugins_slot: Slot<crate::plugins::registry::Msg>,
     /// Raised while what was set at run time cannot be read.
     pub(crate) overrides_malformed: Condition,
     pub(crate) counters: Arc<Counters>,
@@ -95,7 +101,6 @@ impl State {
             readers,
             callers,
             started: Instant::now(),
-            overrides: tokio::sync::Mutex::default(),
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),
             metrics_want_token: AtomicBool::new(parts.metrics_want_token),
             token: ArcSwap::from_pointee(parts.token.clone()),
@@ -108,6 +113,15 @@ impl State {
         self.metrics_want_token.store(config.api.metrics_auth, Ordering::Relaxed);
         if !self.media_is_overridden.load(Ordering::Relaxed) {
             self.parts.shared.saves_media.store(config.media.save_attachments, Ordering::Relaxed);
+        }
+    }
+
+    /// The token's file may be another one: what stands in it counts from now on.
+    pub(crate) fn take_token(&self) {
+        match self.read_token_again() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the read API's token is another one"),
+            Err(error) => tracing::error!(%error, "the read API's token stays as it was"),
         }
     }
 

@@ -16,18 +16,12 @@ pub(crate) async fn change<T: Send + 'static>(
 ) -> Result<T, Problem> {
     // A task of its own: a caller that leaves must not leave a change that is kept and not in force.
     let changing = tokio::spawn(async move {
-        // One writer at a time: each reads, changes and replaces the whole file.
-        let _writing = api.overrides.lock().await;
-        let path = api.parts.layout.overrides();
         let written = tokio::task::spawn_blocking(move || {
-            let mut overrides = Overrides::read(&path)?;
-            set(&mut overrides);
-            overrides.write(&path)?;
-            Ok(overrides)
+            let file = api.parts.overrides.clone();
+            file.change(set, |overrides| apply(&api, overrides))
         });
         let written = written.await.map_err(|error| Problem::server_error(&error))?;
-        let overrides = written.map_err(|error| not_written(&error))?;
-        Ok(apply(&api, &overrides))
+        written.map_err(|error| not_written(&error))
     });
     changing.await.map_err(|error| Problem::server_error(&error))?
 }

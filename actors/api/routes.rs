@@ -10,11 +10,11 @@ use axum::http::header::{ALLOW, CACHE_CONTROL, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, health, index, metrics, ready, retention, traces};
+use super::{State, auth, config, health, index, metrics, plugins, ready, retention, traces};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -48,7 +48,19 @@ pub(crate) fn router(state: Arc<State>) -> Router {
                 .put(retention::set_limits)
                 .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
                 .fallback(|| wrong_method("GET, HEAD, PUT")),
-        );
+        )
+        .route("/api/plugins/types", reads(plugins::types, &state))
+        .route(
+            "/api/config/plugins",
+            get(plugins::list)
+                .put(plugins::replace)
+                .delete(plugins::remove)
+                .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
+                .fallback(|| wrong_method("DELETE, GET, HEAD, PUT")),
+        )
+        // Without an id: the parameter is missing.
+        .route("/api/config/plugins/", changes(plugins::patch_nothing, &state))
+        .route("/api/config/plugins/{id}", changes(plugins::patch, &state));
     Router::new()
         .route("/", open(health::root))
         .route("/healthz", open(health::healthz))
@@ -75,6 +87,13 @@ fn reads<H: Handler<T, Arc<State>>, T: 'static>(handler: H, state: &Arc<State>) 
     get(handler)
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
         .fallback(|| wrong_method("GET, HEAD"))
+}
+
+/// A route that a PUT with the token changes something by.
+fn changes<H: Handler<T, Arc<State>>, T: 'static>(handler: H, state: &Arc<State>) -> MethodRouter<Arc<State>> {
+    put(handler)
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require))
+        .fallback(|| wrong_method("PUT"))
 }
 
 async fn wrong_method(allowed: &'static str) -> impl IntoResponse {

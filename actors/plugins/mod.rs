@@ -1,58 +1,103 @@
 //! Plugins while they run: the set in force, and who changes it.
+//!
+//! [`InForce`] is what forwarding and recording read; [`registry`] is the actor that owns the list: it hears of edited
+//! files from the [`watch`], and takes changes from the API. What it knows stands in [`Plugins`], and outlives it.
+
+mod change;
+mod in_force;
+mod look;
+pub(crate) mod registry;
+mod report;
+mod watch;
 
 use std::sync::Arc;
 
 use api_log::config::Config;
+use api_log::ids::UnixMillis;
 use api_log::plugin::instance::Instance;
 use api_log::plugin::kinds::Kind;
-use api_log::plugin::set::{Set, Source};
 use api_log::store::layout::Layout;
-use api_log::store::overrides::Overrides;
-use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
-/// The set in force. Whoever begins an exchange takes it once, and keeps it to the exchange's end.
-#[derive(Default)]
-pub(crate) struct InForce(ArcSwap<Set>);
+pub(crate) use change::{Change, ChangeError, Changed};
+pub(crate) use in_force::InForce;
+pub(crate) use report::Of as OfInstance;
 
-impl InForce {
-    /// Begins with what the configuration says, and with the instances that were set at run time.
-    pub(crate) fn of(config: &Config, layout: &Layout) -> InForce {
-        let in_force = InForce::default();
-        if let Ok(overrides) = Overrides::read(&layout.overrides())
-            && let Some(list) = overrides.instances()
-        {
-            let (list, bad) = Instance::read_list(list);
-            bad.iter().for_each(|bad| tracing::error!(?bad, "a plugin instance is not in force"));
-            in_force.swap(Arc::new(Set::after(&Set::default(), Source::Override, Vec::new(), list)));
-        }
-        in_force.take_over(config);
-        in_force
-    }
+use crate::kit::Condition;
+use crate::overridden::OverridesFile;
 
-    /// The configuration was read again.
-    pub(crate) fn take_over(&self, config: &Config) {
-        let before = self.pin();
-        self.swap(Arc::new(Set::after(&before, Source::Yaml, of_configuration(config), before.list().to_vec())));
-    }
+/// All that is known of plugins.
+pub(crate) struct Plugins {
+    /// The set in force.
+    pub(crate) in_force: Arc<InForce>,
+    overrides: Arc<OverridesFile>,
+    layout: Layout,
+    /// What the configuration says.
+    configured: Mutex<Configured>,
+    standing: Mutex<Standing>,
+    /// Raised while the file, or an instance in it, is not in force.
+    malformed: Condition,
+}
 
-    /// The set of an exchange that begins now.
-    pub(crate) fn pin(&self) -> Arc<Set> {
-        self.0.load_full()
-    }
+/// What the configuration says.
+#[derive(Clone, Default, PartialEq)]
+struct Configured {
+    /// Its own filters: they act before the list, whatever that is.
+    always: Vec<Instance>,
+    /// The list, unless it is overridden.
+    list: Vec<Instance>,
+}
 
-    /// Puts another one in its place.
-    pub(crate) fn swap(&self, set: Arc<Set>) {
-        self.0.store(set);
+/// How it stands.
+#[derive(Clone, Default)]
+struct Standing {
+    /// Since when the set is in force.
+    since: Option<UnixMillis>,
+    trouble: Option<Trouble>,
+    /// Whether edits of files are heard of; why not.
+    unwatched: Option<String>,
+}
+
+/// Why what was wanted is not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trouble {
+    since: UnixMillis,
+    message: String,
+    file: String,
+    line: Option<usize>,
+    column: Option<usize>,
+}
+
+impl Plugins {
+    /// What the configuration says is in force at once; the overrides are looked at by [`Plugins::begin`].
+    pub(crate) fn new(
+        config: &Config,
+        layout: &Layout,
+        overrides: Arc<OverridesFile>,
+        malformed: Condition,
+    ) -> Arc<Plugins> {
+        let plugins = Plugins {
+            in_force: Arc::default(),
+            overrides,
+            layout: layout.clone(),
+            configured: Mutex::new(Configured::of(config)),
+            standing: Mutex::default(),
+            malformed,
+        };
+        plugins.begin();
+        Arc::new(plugins)
     }
 }
 
-/// The configuration's own filters: they act before the list, whatever that is.
-fn of_configuration(config: &Config) -> Vec<Instance> {
-    let (capture, path) = (&config.plugins.capture_filter, &config.plugins.path_filter);
-    let filters = [
-        ("plugins.capture_filter", Kind::CaptureFilter(capture.clone()), capture),
-        ("plugins.path_filter", Kind::PathFilter(path.clone()), path),
-    ];
-    let wanted = filters.into_iter().filter(|(_, _, patterns)| !patterns.is_empty());
-    wanted.map(|(id, kind, patterns)| Instance::of_configuration(id, kind, patterns)).collect()
+impl Configured {
+    fn of(config: &Config) -> Configured {
+        let (capture, path) = (&config.plugins.capture_filter, &config.plugins.path_filter);
+        let filters = [
+            ("plugins.capture_filter", Kind::CaptureFilter(capture.clone()), capture),
+            ("plugins.path_filter", Kind::PathFilter(path.clone()), path),
+        ];
+        let wanted = filters.into_iter().filter(|(_, _, patterns)| !patterns.is_empty());
+        let always = wanted.map(|(id, kind, patterns)| Instance::of_configuration(id, kind, patterns));
+        Configured { always: always.collect(), list: Vec::new() }
+    }
 }

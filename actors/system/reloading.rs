@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::System;
+use crate::plugins::registry;
 use crate::proxy;
 use crate::record::finalizer;
 
@@ -87,6 +88,8 @@ impl System {
         crate::log::set_level(config.logging.level);
         self.lanes_live.store(Arc::new(proxy::Live::of(config)));
         self.plugins.take_over(config);
+        // Also what nobody may have heard of.
+        let _ = self.plugins_slot.cast(registry::Msg::Heard);
         self.shared.live.store(Arc::new(finalizer::Live::of(config)));
         self.max_body_bytes.store(config.storage.max_body_bytes, Ordering::Relaxed);
         self.api.take_over(config);

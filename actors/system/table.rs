@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::{COUNT_GRACE, DRAIN_GRACE, Slots, watching};
 use crate::api;
 use crate::kit::{Child, Escalation, Patience, Plan, Registry, Watchdog};
+use crate::plugins::{Plugins, registry as registry_of_plugins};
 use crate::proxy::listener::{self, Front};
 use crate::record::finalizer::Shared;
 use crate::record::{
@@ -40,6 +41,7 @@ pub(super) struct Parts {
     pub(super) open_sockets: Arc<OpenSockets>,
     pub(super) front: Arc<Front>,
     pub(super) api: api::Args,
+    pub(super) plugins: Arc<Plugins>,
     pub(super) door: index::Door,
     pub(super) storage: Storage,
     pub(super) grace: Duration,
@@ -145,6 +147,16 @@ impl Parts {
             };
             Child::actor("finalizers", &slots.finalizers, move || (finalizers::Finalizers, args.clone()))
         };
+        let plugins = {
+            let api = api.state.clone();
+            let args = registry_of_plugins::Args {
+                plugins: self.plugins,
+                read_token_again: Arc::new(move || api.take_token()),
+                slot: slots.plugins.clone(),
+                health: registry.child("plugins"),
+            };
+            Child::actor("plugins", &slots.plugins, move || (registry_of_plugins::Registry, args.clone()))
+        };
         let api = Child::actor("api", &slots.api, move || (api::Server, api.clone()));
         let listener = {
             let args = listener::Args {
@@ -179,6 +191,7 @@ impl Parts {
                 finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 recovery.on(recording.clone()),
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
+                plugins.on(recording.clone()),
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
                 watchdog,

@@ -25,8 +25,9 @@ pub enum Source {
 pub struct Set {
     generation: u64,
     source: Source,
-    /// Those of the configuration's path filters first, then the enabled ones of the list.
+    /// Those of the configuration's own filters first, then the enabled ones of the list.
     actives: Vec<Active>,
+    always: usize,
     /// The whole list, the disabled ones too.
     list: Vec<Instance>,
     has_capture_filter: bool,
@@ -65,6 +66,7 @@ impl Set {
     /// The next set after `before`: instances that always act, and a list. Whoever has the same id and type as one of
     /// before goes on counting, and who is wholly the same stays switched off if it was.
     pub fn after(before: &Set, source: Source, always: Vec<Instance>, list: Vec<Instance>) -> Set {
+        let count = always.len();
         let enabled = list.iter().filter(|it| it.is_enabled).cloned();
         let actives: Vec<Active> = always.into_iter().chain(enabled).map(|it| Active::after(before, it)).collect();
         Set {
@@ -75,6 +77,7 @@ impl Set {
             has_recorder: actives.iter().any(Active::is_recorder),
             secret: before.secret.clone(),
             actives,
+            always: count,
             list,
         }
     }
@@ -102,6 +105,11 @@ impl Set {
     /// Every instance that acts, in order.
     pub fn actives(&self) -> &[Active] {
         &self.actives
+    }
+
+    /// Those that always act, whatever the list is.
+    pub fn always(&self) -> impl Iterator<Item = &Instance> {
+        self.actives[..self.always].iter().map(Active::instance)
     }
 
     /// The list that it was made from, without those that always act.

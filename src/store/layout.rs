@@ -98,6 +98,11 @@ impl Layout {
         Ok(names.iter().filter_map(|name| name.strip_suffix(".spool")?.parse().ok()).collect())
     }
 
+    /// The secret that placeholders of redacted values are made with.
+    pub fn redaction_secret(&self) -> PathBuf {
+        self.root.join("redaction_secret")
+    }
+
     /// What tells this data dir from others.
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity")

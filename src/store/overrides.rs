@@ -3,13 +3,16 @@
 //! The file is replaced whole: written beside, synced, renamed over. What this version does not know in it is kept.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::store::retention_change::{BadChange, RetentionChange};
+
+/// Larger than any that is meant.
+const LARGEST_BYTES: u64 = 8 << 20;
 
 /// The overrides could not be read or written. The file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +41,30 @@ pub enum OverridesError {
 
 /// The file's content.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Overrides(Map<String, Value>);
+pub struct Overrides(pub(super) Map<String, Value>);
 
 /// Where the file at `path` is written until it is whole.
 pub fn unfinished(path: &Path) -> std::path::PathBuf {
     path.with_extension("json.new")
+}
+
+/// The file's text; empty if it does not exist.
+///
+/// # Errors
+/// [`OverridesError::Io`]; one that is too large is not read.
+pub fn text(path: &Path) -> Result<Vec<u8>, OverridesError> {
+    let failed = |source| OverridesError::Io { path: path.into(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(failed(source)),
+    };
+    let mut text = Vec::new();
+    file.take(LARGEST_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > LARGEST_BYTES {
+        return Err(failed(io::Error::other(format!("it is larger than {LARGEST_BYTES} bytes"))));
+    }
+    Ok(text)
 }
 
 impl Overrides {
@@ -51,15 +73,18 @@ impl Overrides {
     /// # Errors
     /// [`OverridesError`].
     pub fn read(path: &Path) -> Result<Overrides, OverridesError> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Overrides::default()),
-            Err(source) => return Err(OverridesError::Io { path: path.into(), source }),
-        };
+        Overrides::parse(path, &text(path)?)
+    }
+
+    /// What this text says, which stands in the file.
+    ///
+    /// # Errors
+    /// [`OverridesError::Malformed`].
+    pub fn parse(path: &Path, text: &[u8]) -> Result<Overrides, OverridesError> {
         if text.trim_ascii().is_empty() {
             return Ok(Overrides::default());
         }
-        serde_json::from_slice(&text).map(Overrides).map_err(|error| OverridesError::Malformed {
+        serde_json::from_slice(text).map(Overrides).map_err(|error| OverridesError::Malformed {
             path: path.into(),
             line: error.line(),
             column: error.column(),
@@ -67,12 +92,14 @@ impl Overrides {
         })
     }
 
-    /// Replaces the file, mode 0600.
+    /// Replaces the file, mode 0600. Where a link stands, what it leads to is replaced.
     ///
     /// # Errors
     /// [`OverridesError::Io`].
     pub fn write(&self, path: &Path) -> Result<(), OverridesError> {
         let failed = |source| OverridesError::Io { path: path.into(), source };
+        let found = fs::canonicalize(path);
+        let path = found.as_deref().unwrap_or(path);
         let beside = unfinished(path);
         let text = format!("{:#}\n", Value::Object(self.0.clone()));
         let written = File::options()
@@ -99,11 +126,6 @@ impl Overrides {
             *media = Value::Object(Map::new());
         }
         media["save_attachments"] = saves.into();
-    }
-
-    /// `plugins.instances`, if they are overridden.
-    pub fn instances(&self) -> Option<&[Value]> {
-        self.0.get("plugins")?.get("instances")?.as_array().map(Vec::as_slice)
     }
 
     /// What is overridden of `retention`; `None` if nothing is.

@@ -210,7 +210,12 @@ fn of_root(layout: &Layout, path: &Path, name: &str) -> Entry {
         Entry::Fixed
     } else if is(overrides::unfinished(&layout.overrides())) {
         Entry::Unfinished
-    } else if is(layout.token()) || is(layout.overrides()) || is(layout.lock()) || is(layout.identity()) {
+    } else if is(layout.token())
+        || is(layout.overrides())
+        || is(layout.lock())
+        || is(layout.identity())
+        || is(layout.redaction_secret())
+    {
         Entry::Ours
     } else {
         Entry::Foreign

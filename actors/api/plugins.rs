@@ -1,0 +1,257 @@
+//! The plugins' list: read, replaced, changed and given back to the configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api_log::plugin::instance::{BadInstance, Fault, Instance};
+use api_log::plugin::kinds::{CATALOGUE, KindEntry};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde_json::{Map, Value, json};
+
+use super::State as Api;
+use super::errors::{Answer, Problem};
+use crate::plugins::registry::Msg;
+use crate::plugins::{Change, ChangeError, Changed};
+
+/// Longest list, in bytes.
+const MOST_BYTES: usize = 65_536;
+/// How long to wait for a registry that is just being started again.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often to ask meanwhile.
+const AGAIN: Duration = Duration::from_millis(20);
+/// The members of an instance.
+const MEMBERS: [&str; 4] = ["type", "id", "enabled", "config"];
+
+/// `GET /api/plugins/types`.
+pub(crate) async fn types() -> impl IntoResponse {
+    let types: Vec<Value> = CATALOGUE.iter().map(KindEntry::shown).collect();
+    Answer(json!({"types": types}))
+}
+
+/// `GET /api/config/plugins`: the list in force.
+pub(crate) async fn list(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let set = api.parts.plugins.in_force.pin();
+    Answer(json!({"instances": shown(set.list()), "source": set.source().name()}))
+}
+
+/// `PUT /api/config/plugins`: this list in place of whatever was there.
+pub(crate) async fn replace(
+    State(api): State<Arc<Api>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let list = wanted(&taken(body)?)?;
+    match asked(&api, Change::Replace(list)).await? {
+        Changed::List(list) => Ok(Answer(json!({"ok": true, "instances": shown(&list), "errors": []}))),
+        Changed::One(_) | Changed::Removed => Err(Problem::server_error(&"an answer to another question")),
+    }
+}
+
+/// `PUT /api/config/plugins/{id}`: what is not named stays.
+pub(crate) async fn patch(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Path(id) = id.map_err(|error| Problem::bad_body(error.body_text()))?;
+    let changes = changes(&taken(body)?)?;
+    let patch = Box::new(move |index, instance: &Instance| {
+        let mut value = instance.shown();
+        for (name, change) in changes {
+            value[name] = change;
+        }
+        Instance::read(index, &value)
+    });
+    match asked(&api, Change::Patch { id, patch }).await? {
+        Changed::One(instance) => Ok(Answer(json!({"ok": true, "instance": instance.shown()}))),
+        Changed::List(_) | Changed::Removed => Err(Problem::server_error(&"an answer to another question")),
+    }
+}
+
+/// The same without an id.
+pub(crate) async fn patch_nothing() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "missing_param", "the id is missing").with("param", "id")
+}
+
+/// `DELETE /api/config/plugins`: the configuration's list is in force again.
+pub(crate) async fn remove(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, Problem> {
+    asked(&api, Change::Remove).await?;
+    Ok(Answer(json!({"ok": true, "source": "yaml"})))
+}
+
+fn shown(list: &[Instance]) -> Vec<Value> {
+    list.iter().map(Instance::shown).collect()
+}
+
+/// Has the registry change something. The change goes on if the caller leaves.
+async fn asked(api: &Api, change: Change) -> Result<Changed, Problem> {
+    let (slot, health) = (&api.parts.plugins_slot, api.parts.registry.child("plugins"));
+    let (port, answer) = tokio::sync::oneshot::channel();
+    let mut message = Msg::Change { change, reply: port.into(), pending: health.begin() };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while let Err(nobody) = slot.cast(message) {
+        if tokio::time::Instant::now() >= deadline {
+            return Err(Problem::busy());
+        }
+        message = nobody.0;
+        tokio::time::sleep(AGAIN).await;
+    }
+    match answer.await {
+        Ok(changed) => changed.map_err(problem),
+        Err(_) => Err(Problem::server_error(&"the plugins' registry failed; GET tells what is in force")),
+    }
+}
+
+fn problem(error: ChangeError) -> Problem {
+    let detail = error.to_string();
+    let refused = |status, code| Problem::new(status, code, format!("nothing has changed: {detail}"));
+    let outside = |code| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, "nothing has changed; the log says why");
+    match &error {
+        ChangeError::Bad(bad) => bad_instance(bad),
+        ChangeError::NotFound(_) => refused(StatusCode::NOT_FOUND, "not_found").with("detail", detail.clone()),
+        ChangeError::Read(_) | ChangeError::Malformed(_) => {
+            tracing::error!(error = detail, "the overrides cannot be read");
+            outside("override_read_failed").with("detail", "runtime_overrides.json cannot be read; mend or delete it")
+        }
+        ChangeError::Write(_) => {
+            tracing::error!(error = detail, "the overrides cannot be written");
+            outside("override_write_failed").with("detail", "runtime_overrides.json could not be written")
+        }
+    }
+}
+
+/// An instance that cannot be taken. What the list's form shows has codes of its own.
+fn bad_instance(bad: &BadInstance) -> Problem {
+    let refused = |code| Problem::new(StatusCode::BAD_REQUEST, code, format!("nothing has changed: {bad}"));
+    let problem = match &bad.fault {
+        Fault::MissingType | Fault::MissingId => refused("bad_instance").with("detail", bad.fault.to_string()),
+        Fault::DuplicateId => refused("duplicate_id"),
+        Fault::NoObject => refused("bad_body").with("detail", bad.to_string()),
+        Fault::Field(flaw) if !flaw.field.starts_with("config.") => refused("bad_body").with("detail", bad.to_string()),
+        Fault::Field(flaw) => {
+            refused("reload_failed").with("detail", bad.to_string()).with("field", flaw.field.clone())
+        }
+        Fault::UnknownType { .. } => refused("reload_failed").with("detail", bad.to_string()).with("field", "type"),
+    };
+    let problem = problem.with("index", bad.index.to_string());
+    match &bad.id {
+        Some(id) => problem.with("id", id.clone()),
+        None => problem,
+    }
+}
+
+/// The body, if it is not too long.
+fn taken(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    let too_long = || Problem::bad_body(format!("it is longer than {MOST_BYTES} bytes"));
+    match body {
+        Ok(body) if body.len() <= MOST_BYTES => Ok(body),
+        Ok(_) => Err(too_long()),
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_long()),
+        Err(rejection) => Err(rejection.into()),
+    }
+}
+
+/// The list that a body asks for: its form is looked at first, then each instance.
+fn wanted(body: &[u8]) -> Result<Vec<Instance>, Problem> {
+    let mut members = object(body)?;
+    only(&members, &["instances"], "")?;
+    let instances = match members.remove("instances") {
+        Some(Value::Array(instances)) => instances,
+        None | Some(Value::Null) => {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "missing_field", "instances is missing")
+                .with("field", "instances"));
+        }
+        Some(_) => return Err(Problem::bad_body("instances must be a list")),
+    };
+    for (index, instance) in instances.iter().enumerate() {
+        if let Some(members) = instance.as_object() {
+            only(members, &MEMBERS, &format!("instances[{index}]."))?;
+        }
+    }
+    let (list, bad) = Instance::read_list(&instances);
+    // What is wrong with the form counts before what is wrong with a configuration.
+    let worst = bad.iter().min_by_key(|it| matches!(it.fault, Fault::UnknownType { .. } | Fault::Field(_)));
+    worst.map_or(Ok(list), |bad| Err(bad_instance(bad)))
+}
+
+/// The changes that a body asks for.
+fn changes(body: &[u8]) -> Result<Vec<(&'static str, Value)>, Problem> {
+    let mut members = object(body)?;
+    only(&members, &["type", "enabled", "config"], "")?;
+    let mut changes = Vec::new();
+    for (name, is_wanted) in [
+        ("type", (|it| it.as_str().is_some_and(|it| !it.is_empty())) as fn(&Value) -> bool),
+        ("enabled", Value::is_boolean),
+        ("config", Value::is_object),
+    ] {
+        match members.remove(name) {
+            None | Some(Value::Null) => {}
+            Some(value) if is_wanted(&value) => changes.push((name, value)),
+            Some(_) => return Err(Problem::bad_body(format!("{name} is not what it must be"))),
+        }
+    }
+    Ok(changes)
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::bad_body(error.to_string()))
+}
+
+fn only(members: &Map<String, Value>, known: &[&str], at: &str) -> Result<(), Problem> {
+    match members.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(unknown) => Err(Problem::bad_body(format!("unknown member {at}{unknown}"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(outcome: Result<Vec<Instance>, Problem>) -> String {
+        format!("{:?}", outcome.unwrap_err())
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_has_the_code_of_the_contract() {
+        for (body, expected) in [
+            ("", "bad_body"),
+            ("[]", "bad_body"),
+            ("{} {}", "bad_body"),
+            (r#"{"instances":[],"x":1}"#, "bad_body"),
+            (r#"{"instances":{}}"#, "bad_body"),
+            (r#"{"instances":[1]}"#, "bad_body"),
+            (r#"{"instances":[{"type":"text-append","id":"a","x":1}]}"#, "bad_body"),
+            (r#"{"instances":[{"type":"text-append","id":"a","enabled":1}]}"#, "bad_body"),
+            (r#"{"instances":[{"type":"text-append","id":"a","config":[]}]}"#, "bad_body"),
+            ("{}", "missing_field"),
+            (r#"{"instances":null}"#, "missing_field"),
+            (r#"{"instances":[{"id":"a"}]}"#, "bad_instance"),
+            (r#"{"instances":[{"type":"text-append"}]}"#, "bad_instance"),
+            (r#"{"instances":[{"type":"text-append","id":"a"},{"type":"text-append","id":"a"}]}"#, "duplicate_id"),
+            (r#"{"instances":[{"type":"x","id":"a"}]}"#, "reload_failed"),
+            (r#"{"instances":[{"type":"text-append","id":"a","config":{"probability":2}}]}"#, "reload_failed"),
+            (r#"{"instances":[{"type":"x","id":"a"},{"type":"x"}]}"#, "bad_instance"),
+        ] {
+            let code = code(wanted(body.as_bytes()));
+            assert!(code.contains(&format!("{expected:?}")), "{body}: {code}");
+        }
+        assert_eq!(
+            wanted(br#"{"instances":[{"type":"text-append","id":"a","config":{"later":1}}]}"#).unwrap().len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_patch_names_what_it_changes() {
+        let names =
+            |body: &str| changes(body.as_bytes()).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(r#"{"enabled":false,"config":null}"#), ["enabled"]);
+        for body in [r#"{"type":""}"#, r#"{"id":"b"}"#, r#"{"enabled":1}"#, r#"{"config":[]}"#, "[]"] {
+            assert!(changes(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}
