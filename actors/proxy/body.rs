@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::HeaderMap;
 use hyper::body::Incoming;
 
+use super::mutation;
 use crate::record::Share;
 
 /// A body on its way.
@@ -142,10 +143,13 @@ impl Rewriting {
                             self.end(Last::Ended);
                         }
                     }
-                    Err(frame) => {
-                        let last = frame.into_trailers().map_or(Last::Ended, Last::Trailers);
-                        self.end(last);
-                    }
+                    Err(frame) => match frame.into_trailers() {
+                        Ok(mut fields) => {
+                            mutation::without(&mut fields, &mutation::OF_BYTES);
+                            self.end(Last::Trailers(fields));
+                        }
+                        Err(_) => self.end(Last::Ended),
+                    },
                 },
                 Some(Err(error)) => self.end(Last::Broken(error.into())),
                 None => self.end(Last::Ended),

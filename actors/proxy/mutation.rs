@@ -22,7 +22,7 @@ use super::lane::Lane;
 use crate::record::Share;
 
 /// What tells of bytes that have become others.
-const OF_BYTES: [HeaderName; 6] = [
+pub(super) const OF_BYTES: [HeaderName; 6] = [
     header::CONTENT_ENCODING,
     header::ETAG,
     HeaderName::from_static("content-md5"),
@@ -103,7 +103,7 @@ pub(super) async fn request(
         let body = Held::new(bytes, Rest::Trailers(trailers), is_sized, share);
         return Ok(Passed { message: body, head: None, notes: outcome.notes });
     };
-    let head = heads::edited(head, &OF_BYTES, Some(new.len() as u64));
+    let head = heads::edited(head, &of_body(), Some(new.len() as u64));
     resize(fields, new.len());
     Ok(Passed { message: Held::new(new, Rest::Trailers(None), true, share), head: Some(head), notes: outcome.notes })
 }
@@ -171,7 +171,7 @@ pub(super) async fn answer(
     let Some(new) = outcome.body else {
         return Passed { notes: outcome.notes, ..held(parts, bytes, Rest::Trailers(trailers), is_sized, share) };
     };
-    let head = head.map(|head| heads::edited(head, &OF_BYTES, Some(new.len() as u64)));
+    let head = head.map(|head| heads::edited(head, &of_body(), Some(new.len() as u64)));
     resize(&mut parts.headers, new.len());
     let body = Held::new(new, Rest::Trailers(None), true, share);
     Passed { message: Response::from_parts(parts, body), head, notes: outcome.notes }
@@ -230,14 +230,19 @@ fn codings_of(fields: &HeaderMap) -> Option<Vec<Coding>> {
     codings(fields.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes)).ok()
 }
 
+/// What a whole body that has become another has no longer: its trailers are gone too.
+fn of_body() -> Vec<HeaderName> {
+    [&OF_BYTES[..], &[header::TRAILER]].concat()
+}
+
 /// Tells of a body that it is plain and of this length.
 fn resize(fields: &mut HeaderMap, length: usize) {
-    without(fields, &OF_BYTES);
+    without(fields, &of_body());
     fields.insert(CONTENT_LENGTH, length.into());
 }
 
 /// Removes fields. What is left keeps its order.
-fn without(fields: &mut HeaderMap, names: &[HeaderName]) {
+pub(super) fn without(fields: &mut HeaderMap, names: &[HeaderName]) {
     if names.iter().any(|name| fields.contains_key(name)) {
         let kept = fields.iter().filter(|(name, _)| !names.contains(name));
         *fields = kept.map(|(name, value)| (name.clone(), value.clone())).collect();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::mutators::{asked, brotli, chunked, gzip, names, with, zlib, zstandard};
+use crate::mutators::{Encode, asked, brotli, chunked, gzip, names, with, zlib, zstandard};
 use crate::recorder::sha256;
 use crate::wire::{Ended, Gateway, Wire, text};
 
@@ -147,8 +147,7 @@ fn streams_are_rewritten_event_by_event_and_recorded_as_they_went_on() {
 fn coded_streams_are_undone_and_sent_plain() {
     let gateway = Gateway::new();
     let recorder = with(&gateway, json!([names()]), &[]);
-    let codings: [(&str, fn(&[u8]) -> Vec<u8>); 4] =
-        [("gzip", gzip), ("br", brotli), ("deflate", zlib), ("zstd", zstandard)];
+    let codings: [(&str, Encode); 4] = [("gzip", gzip), ("br", brotli), ("deflate", zlib), ("zstd", zstandard)];
     for (path, events, rewritten) in streams() {
         for (coding, encode) in codings {
             let (mut client, mut upstream) = asked(&gateway, &recorder, path);

@@ -42,6 +42,9 @@ pub(crate) fn chunked(body: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
 }
 
+/// Puts a body into a coding.
+pub(crate) type Encode = fn(&[u8]) -> Vec<u8>;
+
 pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(plain).unwrap();
@@ -92,7 +95,7 @@ const SPEAKERS: [(&str, &str, &str); 4] = [
 fn requests_and_answers_of_each_protocol_are_rewritten_and_recorded_as_they_went_on() {
     let gateway = Gateway::new();
     let recorder = with(&gateway, json!([names()]), &[]);
-    let codings: [(&str, fn(&[u8]) -> Vec<u8>); 5] =
+    let codings: [(&str, Encode); 5] =
         [("", |it| it.to_vec()), ("gzip", gzip), ("br", brotli), ("deflate", zlib), ("zstd", zstandard)];
     let mut expected = Vec::new();
     for (path, request, answer) in SPEAKERS {

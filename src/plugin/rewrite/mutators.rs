@@ -44,13 +44,10 @@ pub enum Shape {
 }
 
 impl Mutators {
-    /// Those that an exchange has to do with; `None` if there are none. Chance is asked here, once for each direction.
+    /// Those that an exchange has to do with; `None` if there are none: then nothing was allocated but for routes that fit
+    /// and a protocol that does not. Chance is asked here, once for each direction.
     pub fn of(set: &Set, method: &str, target: &str) -> Option<Mutators> {
         if !set.has_mutator() {
-            return None;
-        }
-        let protocol = Protocol::of(method, target);
-        if !is_known(protocol) {
             return None;
         }
         let (mut up, mut down) = (Vec::new(), Vec::new());
@@ -78,9 +75,12 @@ impl Mutators {
                 _ => {}
             }
         }
+        if up.is_empty() && down.is_empty() {
+            return None;
+        }
+        let protocol = Protocol::of(method, target);
         let asks_for_stream = protocol == Protocol::Gemini && Protocol::asks_for_stream(target);
-        let is_head = method == "HEAD";
-        (!up.is_empty() || !down.is_empty()).then_some(Mutators { protocol, asks_for_stream, is_head, up, down })
+        is_known(protocol).then(|| Mutators { protocol, asks_for_stream, is_head: method == "HEAD", up, down })
     }
 
     /// Whether requests with a body of this type are rewritten. Clients post JSON under any type but those of files.

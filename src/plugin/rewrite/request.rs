@@ -240,7 +240,7 @@ fn texts_of_parts(parts: Json<'_>) -> Vec<Json<'_>> {
     let mut texts = Vec::new();
     for part in parts.elements().chain(parts.is_object().then_some(parts)) {
         let [text, thought] = part.pick(["text", "thought"]);
-        if !thought.is_some_and(|it| it.text() == "true") {
+        if thought.is_none_or(|it| it.text() != "true") {
             texts.extend(text.filter(|it| it.is_string()));
         }
     }

@@ -133,10 +133,8 @@ impl Rewriter {
             Frames::Array { .. } => self.push_array(out),
         };
         self.pending.drain(..std::mem::take(&mut self.gone));
-        let given_up = given_up.and_then(|()| match self.pending.len() > MOST_EVENT_BYTES {
-            true => Err(GaveUp::LongEvent),
-            false => Ok(()),
-        });
+        let is_long = self.pending.len() > MOST_EVENT_BYTES;
+        let given_up = given_up.and(if is_long { Err(GaveUp::LongEvent) } else { Ok(()) });
         if given_up.is_err() {
             self.pass_on(out);
         }
