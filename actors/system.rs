@@ -69,7 +69,7 @@ pub(crate) struct System {
     door: index::Door,
     api: Arc<api::State>,
     lanes_live: Arc<ArcSwap<proxy::Live>>,
-    plugins: Arc<Plugins>,
+    pub(crate) plugins: Arc<Plugins>,
     plugins_slot: Slot<plugins_registry::Msg>,
     max_body_bytes: Arc<AtomicU64>,
     last_reload: LastReload,

@@ -114,6 +114,9 @@ pub(crate) struct Package {
     /// Of this project
     #[arg(long, value_name = "NAME")]
     pub(crate) project: Option<String>,
+    /// With this label
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) tag: Option<String>,
     /// At most so many, the newest; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub(crate) limit: u64,

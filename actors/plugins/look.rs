@@ -13,26 +13,50 @@ use api_log::store::token;
 
 use super::{Configured, Plugins, Trouble};
 
-/// What to do with a list of which some instances cannot be taken.
+/// How surely what stands in the file is what is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum OnBad {
-    /// Nothing changes.
-    Keep,
-    /// The others are in force: at the start there is nothing to keep.
-    Skip,
+enum When {
+    /// Nothing is in force yet: what can be taken is.
+    Start,
+    /// It may still be written at. What is missing, empty or broken is believed at a second look only; then nothing
+    /// changes but what is told.
+    Edited,
+}
+
+/// Whether a look was enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// What stands there has been taken, or told.
+    Settled,
+    /// It wants a second look.
+    Doubtful,
+}
+
+/// What stands in the file.
+struct Found {
+    text: Vec<u8>,
+    wanted: Result<Wanted, Trouble>,
+}
+
+/// What it asks for.
+struct Wanted {
+    source: Source,
+    list: Vec<Instance>,
+    /// What is wrong with instances that are not in the list.
+    bad: Option<Trouble>,
 }
 
 impl Plugins {
     /// At the start: what can be taken is in force, what cannot is told.
     pub(super) fn begin(&self) {
         let _writing = self.overrides.lock();
-        self.take(OnBad::Skip);
+        self.take(When::Start);
     }
 
     /// A file may have changed.
-    pub(super) fn look(&self) {
+    pub(super) fn look(&self) -> Looked {
         let _writing = self.overrides.lock();
-        self.take(OnBad::Keep);
+        self.take(When::Edited)
     }
 
     /// The configuration was read again.
@@ -51,46 +75,59 @@ impl Plugins {
         self.put(before.source(), list);
     }
 
-    fn take(&self, on_bad: OnBad) {
+    fn take(&self, when: When) -> Looked {
+        let Found { text, wanted } = self.read();
+        let is_override = self.in_force.pin().source() == Source::Override;
+        let is_doubtful = match &wanted {
+            // Who writes in place makes it empty first, and who replaces it may remove it first.
+            Ok(wanted) => wanted.bad.is_some() || (is_override && text.trim_ascii().is_empty()),
+            Err(_) => true,
+        };
+        let doubted = std::mem::replace(&mut self.standing.lock().doubted, is_doubtful.then(|| text.clone()));
+        if is_doubtful && when == When::Edited && doubted.as_ref() != Some(&text) {
+            return Looked::Doubtful;
+        }
+        match wanted {
+            Ok(Wanted { source, list, bad }) => {
+                if bad.is_none() || when == When::Start {
+                    self.put(source, list);
+                }
+                match bad {
+                    None => self.recover(),
+                    Some(trouble) => self.fail(trouble),
+                }
+            }
+            Err(trouble) => self.fail(trouble),
+        }
+        Looked::Settled
+    }
+
+    fn read(&self) -> Found {
         let path = self.overrides.path();
         let text = match overrides::text(path) {
             Ok(text) => text,
-            Err(error) => return self.fail(trouble_of(&error)),
+            Err(error) => return Found { text: error.to_string().into(), wanted: Err(trouble_of(&error)) },
         };
-        let read = Overrides::parse(path, &text);
-        let overrides = match read {
+        let overrides = match Overrides::parse(path, &text) {
             Ok(overrides) => overrides,
-            Err(error) => return self.fail(trouble_of(&error)),
+            Err(error) => return Found { text, wanted: Err(trouble_of(&error)) },
         };
         let file = path.display().to_string();
-        let plain = |message: String| Trouble {
-            since: UnixMillis::now(),
-            message,
-            file: file.clone(),
-            line: None,
-            column: None,
-        };
-        let values = match overrides.plugins() {
-            Ok(Some(values)) => values,
-            Ok(None) => {
-                self.put(Source::Yaml, self.configured_list());
-                return self.recover();
+        let plain = |message| Trouble { since: UnixMillis::now(), message, file, line: None, column: None };
+        let wanted = match overrides.plugins() {
+            Ok(Some(values)) => {
+                let (list, bad) = Instance::read_list(values);
+                let bad = bad.first().map(|first| {
+                    let place = place_of_instance(&text, first.index);
+                    let (line, column) = (place.map(|it| it.line), place.map(|it| it.column));
+                    Trouble { line, column, ..plain(told(&bad)) }
+                });
+                Ok(Wanted { source: Source::Override, list, bad })
             }
-            Err(error) => return self.fail(plain(error.to_string())),
+            Ok(None) => Ok(Wanted { source: Source::Yaml, list: self.configured_list(), bad: None }),
+            Err(error) => Err(plain(error.to_string())),
         };
-        let (list, bad) = Instance::read_list(values);
-        let trouble = bad.first().map(|first| {
-            let place = place_of_instance(&text, first.index);
-            let line = place.map(|it| it.line);
-            Trouble { line, column: place.map(|it| it.column), ..plain(told(&bad)) }
-        });
-        if bad.is_empty() || on_bad == OnBad::Skip {
-            self.put(Source::Override, list);
-        }
-        match trouble {
-            None => self.recover(),
-            Some(trouble) => self.fail(trouble),
-        }
+        Found { text, wanted }
     }
 
     /// The list of the configuration.

@@ -54,6 +54,8 @@ struct Standing {
     /// Since when the set is in force.
     since: Option<UnixMillis>,
     trouble: Option<Trouble>,
+    /// What was missing, empty or broken at the last look.
+    doubted: Option<Vec<u8>>,
     /// Whether edits of files are heard of; why not.
     unwatched: Option<String>,
 }

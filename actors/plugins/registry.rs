@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
+use super::look::Looked;
 use super::watch::Watch;
 use super::{Change, ChangeError, Changed, Plugins};
 use crate::kit::{ChildHealth, Pending, Slot};
 
 /// How long a file may still be written at until it is read. An editor that never rests is not waited for.
 const SETTLING: Duration = Duration::from_millis(100);
+/// How long what is missing, empty or broken may stay so until that is believed.
+const DOUBT: Duration = Duration::from_millis(300);
 /// Until a watch that could not be had is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -86,11 +89,15 @@ impl State {
         let looked = tokio::task::spawn_blocking(move || {
             // First the watch: what happens from here on is heard.
             let watch = args.watch(watch);
-            args.plugins.look();
+            let looked = args.plugins.look();
             (args.read_token_again)();
-            watch
+            (watch, looked)
         });
-        self.watch = looked.await?;
+        let (watch, looked) = looked.await?;
+        self.watch = watch;
+        if looked == Looked::Doubtful {
+            myself.send_after(DOUBT, || Msg::Look);
+        }
         if self.watch.is_none() {
             myself.send_after(AGAIN, || Msg::Look);
         }

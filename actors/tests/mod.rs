@@ -8,6 +8,7 @@ mod ending;
 mod index;
 mod killed;
 mod memory;
+mod plugins;
 mod recovery;
 mod retention;
 mod rig;

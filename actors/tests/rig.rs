@@ -31,7 +31,7 @@ pub(super) struct Rig {
     pub(super) counters: Arc<Counters>,
     pub(super) slots: Slots,
     pub(super) proxy: std::net::SocketAddr,
-    api: std::net::SocketAddr,
+    pub(super) api: std::net::SocketAddr,
     http: reqwest::Client,
     system: Option<System>,
     settings: Vec<(String, String)>,
@@ -85,6 +85,11 @@ impl Rig {
             _dir: dir,
             _alone: alone,
         }
+    }
+
+    /// The plugins in force.
+    pub(super) fn plugins(&self) -> Arc<api_log::plugin::set::Set> {
+        self.system.as_ref().unwrap().plugins.in_force.pin()
     }
 
     /// Has clients ask so many things and get their answers.

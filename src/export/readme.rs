@@ -63,7 +63,7 @@ fn put(text: &mut String, line: impl std::fmt::Display) {
 /// What was asked for, in the words of the read API.
 fn filters(request: &Request) -> Vec<String> {
     // Named one by one, so that nothing new in a filter goes untold.
-    let Filter { since, until, status, model, path, key, session_root, project } = &request.filter;
+    let Filter { since, until, status, model, path, key, session_root, project, tag } = &request.filter;
     let mut told = Vec::new();
     told.extend(since.map(|it| format!("`since`: {it}")));
     told.extend(until.map(|it| format!("`until`: {it}")));
@@ -85,6 +85,7 @@ fn filters(request: &Request) -> Vec<String> {
     }));
     told.extend(session_root.as_ref().map(|it| format!("`session_root_id`: {it}")));
     told.extend(project.as_ref().map(|it| format!("`project`: {it}")));
+    told.extend(tag.as_ref().map(|it| format!("`tag`: {it}")));
     told.extend(request.limit.map(|it| format!("`limit`: the newest {it}")));
     told
 }
@@ -113,6 +114,7 @@ mod tests {
             key: KeyFilter::beginning_with("a"),
             session_root: Some("s".into()),
             project: Some("p".into()),
+            tag: Some("t".into()),
         };
         let request = Request { filter, limit: Some(7), leases: None };
         assert_eq!(
@@ -126,6 +128,7 @@ mod tests {
                 "`key_hash`: a*",
                 "`session_root_id`: s",
                 "`project`: p",
+                "`tag`: t",
                 "`limit`: the newest 7",
             ]
         );

@@ -49,6 +49,8 @@ pub struct Filter {
     pub session_root: Option<String>,
     /// Of this project.
     pub project: Option<String>,
+    /// With this label.
+    pub tag: Option<String>,
 }
 
 /// Which statuses.
@@ -136,6 +138,7 @@ impl Filter {
                 }
                 "session_root_id" => filter.session_root = Some(value.to_owned()),
                 "project" => filter.project = Some(value.to_owned()),
+                "tag" => filter.tag = Some(value.to_owned()),
                 name if other.contains(&name) => {}
                 unknown => return Err(BadParam::unknown(unknown)),
             }
@@ -288,6 +291,7 @@ mod tests {
             ("key_hash", "ABCDEF01"),
             ("session_root_id", "anything"),
             ("project", "p"),
+            ("tag", "t"),
             ("limit", "500"),
             ("cursor", &cursor.to_string()),
         ])
@@ -301,6 +305,7 @@ mod tests {
             key: Some(KeyFilter::Short(ShortKey([0xab, 0xcd, 0xef, 0x01]))),
             session_root: Some("anything".into()),
             project: Some("p".into()),
+            tag: Some("t".into()),
         };
         assert_eq!(params, ListParams { filter, limit: 500, cursor: Some(cursor) });
     }

@@ -219,6 +219,13 @@ impl<'a> Insertion<'a> {
             place.offset.cast_signed(),
             place.bytes,
         ])?;
+        if stored == 1 {
+            for tag in &row.tags {
+                let tag = memory.word(index, tag)?;
+                let labelled = "INSERT OR IGNORE INTO tags (tag, ts_start, row) VALUES (?, ?, ?)";
+                index.prepare_cached(labelled)?.execute(params![tag, row.ts_start.0, inserted])?;
+            }
+        }
         Ok(stored == 1)
     }
 

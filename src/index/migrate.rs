@@ -12,13 +12,32 @@ pub(super) struct Migration {
 }
 
 /// Every step there is, in order. An earlier schema that is in no step is rebuilt from the files.
-const MIGRATIONS: &[Migration] = &[Migration {
+const MIGRATIONS: &[Migration] = &[
+    Migration {
     from: 1,
     // Segments learn whose line stands first, by which a file that replaced another one is told.
     sql: "ALTER TABLE segments ADD COLUMN first_trace TEXT;
           UPDATE segments SET first_trace = rows.id FROM rows
           WHERE rows.segment = segments.segment AND rows.jsonl_offset = 0;",
-}];
+    },
+    Migration {
+        from: 2,
+        // Rows can be found by their labels.
+        sql: "CREATE TABLE tags (
+                  tag      INTEGER NOT NULL,
+                  ts_start INTEGER NOT NULL,
+                  row      INTEGER NOT NULL,
+                  PRIMARY KEY (tag, ts_start, row)
+              ) WITHOUT ROWID;
+              CREATE TRIGGER rows_untagged AFTER DELETE ON rows WHEN old.tags IS NOT NULL BEGIN
+                  DELETE FROM tags WHERE ts_start = old.ts_start AND row = old.row
+                      AND tag IN (SELECT word FROM words JOIN json_each(old.tags) ON text = value);
+              END;
+              INSERT OR IGNORE INTO words (text) SELECT value FROM rows, json_each(rows.tags) WHERE rows.tags IS NOT NULL;
+              INSERT OR IGNORE INTO tags (tag, ts_start, row) SELECT word, ts_start, row
+              FROM rows, json_each(rows.tags) JOIN words ON text = value WHERE rows.tags IS NOT NULL;",
+    },
+];
 
 /// The steps that bring an index of this `user_version` to the present one; `None` if none do.
 pub(super) fn migrations_from(found: i32) -> Option<&'static [Migration]> {
@@ -59,7 +78,10 @@ mod tests {
         let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/index-v1.sql");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index.sqlite");
-        Connection::open(&path).unwrap().execute_batch(&std::fs::read_to_string(fixture).unwrap()).unwrap();
+        let first = Connection::open(&path).unwrap();
+        first.execute_batch(&std::fs::read_to_string(fixture).unwrap()).unwrap();
+        first.execute("UPDATE rows SET tags = '[\"a\", \"chat\", \"a\"]' WHERE jsonl_offset = 0", []).unwrap();
+        drop(first);
         let (index, aside) = schema::open_or_replace(&path, UnixMillis(1)).unwrap();
         assert_eq!(aside, None);
         let firsts: Vec<(String, Option<String>)> = index
@@ -87,6 +109,11 @@ mod tests {
             shape.sort();
             shape
         };
+        let labels = "SELECT group_concat(text, ' ' ORDER BY text) FROM tags JOIN words ON word = tag
+            JOIN rows USING (row, ts_start) GROUP BY row";
+        assert_eq!(index.query_row(labels, [], |row| row.get::<_, String>(0)).unwrap(), "a chat");
+        index.execute("DELETE FROM rows", []).unwrap();
+        assert_eq!(index.query_row("SELECT count(*) FROM tags", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
         let fresh = schema::open_writer(&dir.path().join("fresh")).unwrap();
         assert_eq!(sorted(shape(&index)), sorted(shape(&fresh)));
         assert!(schema::open_reader(&path).is_ok());

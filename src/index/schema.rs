@@ -20,7 +20,7 @@ use crate::index::migrate::{self, migrations_from};
 pub const VERSION: i32 = 1000 * crate::session::HASH_VERSION as i32 + SCHEMA_VERSION;
 
 /// The version of the schema below.
-pub(super) const SCHEMA_VERSION: i32 = 2;
+pub(super) const SCHEMA_VERSION: i32 = 3;
 
 /// Tables and view.
 pub(super) const TABLES: &str = include_str!("schema.sql");

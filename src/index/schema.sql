@@ -85,6 +85,19 @@ CREATE TABLE rows (
     jsonl_bytes      INTEGER NOT NULL
 );
 
+-- The operator's labels of rows; they go with their row.
+CREATE TABLE tags (
+    tag      INTEGER NOT NULL,                    -- word
+    ts_start INTEGER NOT NULL,
+    row      INTEGER NOT NULL,
+    PRIMARY KEY (tag, ts_start, row)
+) WITHOUT ROWID;
+
+CREATE TRIGGER rows_untagged AFTER DELETE ON rows WHEN old.tags IS NOT NULL BEGIN
+    DELETE FROM tags WHERE ts_start = old.ts_start AND row = old.row
+        AND tag IN (SELECT word FROM words JOIN json_each(old.tags) ON text = value);
+END;
+
 -- What recently inserted rows look for in rows that may come after them.
 CREATE TABLE awaiting (
     row   INTEGER PRIMARY KEY,

@@ -78,6 +78,7 @@ pub(crate) fn read_row(line: &[u8]) -> Result<Row, BadLine> {
     row.ts_end = UnixMillis(ts_start + value["took"].as_i64().ok_or_else(bad)?);
     row.key = KeyHash([value["key"].as_u64().ok_or_else(bad)? as u8; 8]);
     row.status = value["status"].as_i64().unwrap_or(200) as i32;
+    row.tags = value["tags"].as_array().into_iter().flatten().filter_map(|it| it.as_str().map(str::to_owned)).collect();
     row.conversation = Conversation {
         prefixes,
         replies,
@@ -100,6 +101,7 @@ pub(crate) fn dump(index: &Connection) -> Vec<String> {
     for sql in [
         "SELECT * FROM traces ORDER BY id",
         "SELECT root, turns, first_ts, last_ts, last_id, ok_count, err_count FROM sessions ORDER BY root",
+        "SELECT id, text FROM tags LEFT JOIN rows USING (row, ts_start) JOIN words ON word = tag ORDER BY id, text",
         "SELECT path, indexed_to, bad_lines, is_done, first_trace FROM segments ORDER BY path",
     ] {
         let mut statement = index.prepare(sql).unwrap();
@@ -138,6 +140,7 @@ pub(super) fn lines_of(steps: &[Step]) -> Vec<(SegmentId, Value)> {
             _ => json!({}),
         };
         line.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        line["tags"] = (0..n % 3).map(|at| format!("t{at}")).collect();
         // Writing goes on past midnight, and the old day's file still gets a line now and then.
         let day = if n * 3 > steps.len() * 2 && n % 5 != 0 { "2026-05-28" } else { "2026-05-27" };
         (format!("{day}/{}.jsonl", format!("{key:02x}").repeat(4)).parse().unwrap(), line)

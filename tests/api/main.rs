@@ -11,6 +11,8 @@ mod health;
 mod lists;
 mod media;
 mod metrics;
+mod plugins;
+mod plugins_live;
 mod rebuild;
 mod retention;
 mod sessions;

@@ -16,6 +16,9 @@ const PROBE_ROWS: i64 = 4096;
 /// Text that sorts behind every other with the same beginning.
 const LAST: char = char::MAX;
 
+/// What stands in place of an index for the labels, which have a table of their own.
+const TAGS: &str = "tags";
+
 /// A filter that is ready to be a condition, and perhaps the way in.
 #[derive(Debug)]
 struct Narrowing {
@@ -84,10 +87,9 @@ fn plan(index: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor
                 if at > 0 {
                     sql.push(" UNION ALL ", []);
                 }
-                sql.push(
-                    &format!("SELECT row, ts_start, id FROM rows INDEXED BY {name} WHERE {column} = ?"),
-                    [Value::Integer(*value)],
-                );
+                let from = walked(name);
+                let text = format!("SELECT row, ts_start, id FROM {from} WHERE {column} = ?");
+                sql.push(&text, [Value::Integer(*value)]);
                 sql.push_also(also);
                 sql.push_rest(filter, cursor, &narrowings);
             }
@@ -125,8 +127,11 @@ fn choose(
     let mut best: Option<(i64, usize)> = None;
     for (at, narrowing) in narrowings.iter().enumerate() {
         let mut sql = Sql::default();
-        sql.push(&format!("SELECT count(*) FROM (SELECT 1 FROM rows INDEXED BY {} WHERE ", narrowing.index), []);
-        sql.push_narrowing(narrowing);
+        match narrowing.index {
+            TAGS => sql.push("SELECT count(*) FROM (SELECT 1 FROM tags WHERE ", []),
+            name => sql.push(&format!("SELECT count(*) FROM (SELECT 1 FROM rows INDEXED BY {name} WHERE "), []),
+        }
+        sql.push_values(narrowing);
         sql.push_times(filter, cursor);
         sql.push(" LIMIT ?)", [Value::Integer(PROBE_ROWS)]);
         let count: i64 = index.prepare_cached(&sql.text)?.query_row(params_from_iter(sql.bound), |row| row.get(0))?;
@@ -136,6 +141,15 @@ fn choose(
         }
     }
     Ok(best.map(|(_, at)| at))
+}
+
+/// What a list reads that walks this index.
+fn walked(index: &str) -> String {
+    match index {
+        // Labels in the order of time, each with its row. Both tables have these columns, and they are equal.
+        TAGS => "tags CROSS JOIN rows USING (row, ts_start)".to_owned(),
+        name => format!("rows INDEXED BY {name}"),
+    }
 }
 
 /// Whether its rows come in the order of something else than time.
@@ -150,6 +164,9 @@ fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Ve
     if let Some(root) = &filter.session_root {
         let session = number(index, "SELECT session FROM sessions WHERE root = ?", root)?;
         found.push(plain("rows_by_session", "session", session));
+    }
+    if let Some(tag) = &filter.tag {
+        found.push(plain(TAGS, "tag", word(index, tag)?));
     }
     if let Some(project) = &filter.project {
         found.push(plain("rows_by_project", "client_project", word(index, project)?));
@@ -249,7 +266,18 @@ impl Sql {
         self.bound.extend(bound);
     }
 
+    /// A narrowing as a condition on a row.
     fn push_narrowing(&mut self, narrowing: &Narrowing) {
+        if narrowing.index != TAGS {
+            return self.push_values(narrowing);
+        }
+        self.push("EXISTS (SELECT 1 FROM tags WHERE ", []);
+        self.push_values(narrowing);
+        self.push(" AND tags.ts_start = rows.ts_start AND tags.row = rows.row)", []);
+    }
+
+    /// The same on an entry of its index.
+    fn push_values(&mut self, narrowing: &Narrowing) {
         let column = narrowing.column;
         match &narrowing.values {
             Values::These(values) => {

@@ -29,6 +29,7 @@ fn varied(n: u64, spread: u64) -> Row {
         other => PATHS[other % 7].to_owned(),
     };
     row.key = KeyHash([[1, 1, 1, 1, 5, 5, 5, 5], [1, 1, 1, 1, 6, 6, 6, 6], [2; 8]][pick(3, 29)]);
+    row.tags = (0..pick(3, 37)).map(|at| ["red", "blue"][at].to_owned()).collect();
     row.conversation.prefixes = (0..pick(3, 31)).map(|at| [at as u8; 8]).collect();
     row
 }
@@ -68,6 +69,7 @@ fn passes(row: &TraceRow, filter: &Filter) -> bool {
         && filter.key.is_none_or(key)
         && filter.session_root.as_ref().is_none_or(|root| row.session_root_id == *root)
         && filter.project.as_ref().is_none_or(|project| row.client_project.as_ref() == Some(project))
+        && filter.tag.as_ref().is_none_or(|tag| row.tags.contains(tag))
 }
 
 fn optional<T: Clone + std::fmt::Debug + 'static>(values: Vec<T>) -> impl Strategy<Value = Option<T>> {
@@ -103,9 +105,10 @@ fn filters() -> impl Strategy<Value = Filter> {
     ]);
     let root = optional((0..5).map(|n| id(n).to_string()).chain(["nonsense".to_owned()]).collect());
     let project = optional(vec!["one".to_owned(), "none".into()]);
+    let tag = optional(vec!["red".to_owned(), "blue".into(), "none".into()]);
     let time = || proptest::option::weighted(0.3, (990..1050i64).prop_map(UnixMillis));
-    (time(), time(), status, model, path, key, root, project).prop_map(
-        |(since, until, status, model, path, key, session_root, project)| Filter {
+    (time(), time(), status, model, path, key, root, project, tag).prop_map(
+        |(since, until, status, model, path, key, session_root, project, tag)| Filter {
             since,
             until,
             status,
@@ -114,6 +117,7 @@ fn filters() -> impl Strategy<Value = Filter> {
             key,
             session_root,
             project,
+            tag,
         },
     )
 }
@@ -178,15 +182,24 @@ fn no_filter_walks_or_sorts_the_whole_table() {
         parse(&[("key_hash", "0202020202020202")]),
         parse(&[("session_root_id", root)]),
         parse(&[("project", "one")]),
+        parse(&[("tag", "red")]),
+        parse(&[("tag", "blue"), ("status", "200")]),
         parse(&[("status", "5xx"), ("model", "gpt"), ("key_hash", "01010101")]),
         parse(&[("since", "1970-01-01T00:00:01.010Z"), ("until", "1970-01-01T00:00:01.030Z"), ("model", "gpt")]),
     ];
     for filter in filters {
         for cursor in [None, cursor] {
             let steps = steps(&index, &filter, cursor);
-            assert!(steps.iter().any(|step| step.starts_with("SEARCH rows USING INDEX")), "{filter:?}: {steps:#?}");
+            let is_found = |step: &String| {
+                step.starts_with("SEARCH rows USING INDEX") || step.starts_with("SEARCH tags USING PRIMARY KEY")
+            };
+            assert!(steps.iter().any(is_found), "{filter:?}: {steps:#?}");
             for step in &steps {
                 let is_cheap = step.starts_with("SEARCH rows USING INDEX")
+                    // Labels in the order of time, each with its row; or a look whether a row has one.
+                    || step.starts_with("SEARCH tags USING PRIMARY KEY")
+                    || step.starts_with("SEARCH rows USING INTEGER PRIMARY KEY")
+                    || step.starts_with("SEARCH tags EXISTS USING PRIMARY KEY")
                     || step.starts_with("MERGE")
                     || ["LEFT", "RIGHT", "UNION ALL"].contains(&step.as_str())
                     // Rows of the same millisecond are put in order of their ids.
