@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 
 seconds=${1:-20}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- sse decode websocket line table
+[ $# -gt 0 ] || set -- sse decode websocket line table rewrite
 
 # The program's own versions of everything; only the fuzzer is added.
 cp ../Cargo.lock Cargo.lock

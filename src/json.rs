@@ -4,6 +4,7 @@
 //! arbitrary answers, but never a panic, and never more than one pass over it per look.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// One value's text, without white space around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,13 @@ impl<'a> Json<'a> {
     /// Its text as it stands.
     pub(crate) fn text(self) -> &'a str {
         self.0
+    }
+
+    /// Where it stands in `whole`, in bytes; `None` if it is no part of it.
+    pub(crate) fn place_in(self, whole: &str) -> Option<Range<usize>> {
+        let start = (self.0.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+        let place = start..start.checked_add(self.0.len())?;
+        (place.end <= whole.len()).then_some(place)
     }
 
     /// Whether it is `null`.

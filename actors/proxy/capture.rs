@@ -135,8 +135,12 @@ impl Capture {
         self.log.append(Kind::AnswerHead, at_us, head, Need::Vital);
     }
 
+    /// The request goes on with another head than it came with.
+    pub(crate) fn sent_head(&self, head: &[u8]) {
+        self.log.append(Kind::RequestHeadSent, self.now_us(), head, Need::Vital);
+    }
+
     /// A plugin did something to it: that goes onto its line. Of more than a line tells the rest is left out.
-    #[expect(dead_code, reason = "for the mutators")]
     pub(crate) fn note(&self, note: &Note) {
         if self.notes.fetch_add(1, Ordering::Relaxed) < MOST_NOTES + MOST_FAILURES {
             self.log.append(Kind::Plugin, self.now_us(), &note.encode(), Need::Vital);

@@ -7,18 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_log::exchange::End;
+use api_log::plugin::rewrite::Mutators;
 use api_log::plugin::set::Set;
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::answers::Refusal;
+use super::body::Source;
 use super::capture::Capture;
 use super::client::{Client, Open};
 use super::hops::{self, Upgrade};
 use super::lane::Lane;
+use super::mutation;
 use super::tap::{RequestBody, ResponseBody, Sent, Tapped};
 use super::upgrade::{self, Copying};
 use super::upstream::{Borrowed, Sending, Wants};
@@ -28,12 +31,26 @@ struct Under {
     lane: Rc<Lane>,
     client: Arc<Client>,
     capture: Option<Arc<Capture>>,
-    /// The plugins that it began under, and keeps; `None` if a capture filter wants it forwarded and nothing else.
-    #[expect(dead_code, reason = "for the mutators")]
-    plugins: Option<Arc<Set>>,
+    /// Those of the plugins that it began under which may change it.
+    mutators: Option<Mutation>,
     open: Rc<Open>,
     /// The answer's body or a tunnel tells the end from now on.
     is_answered: Cell<bool>,
+}
+
+/// What mutators an exchange has, and the request's head as it came.
+struct Mutation {
+    mutators: Mutators,
+    head: Vec<u8>,
+}
+
+impl Mutation {
+    /// Nearly always there are none. Tunnels and what asks for one are never rewritten.
+    fn of(plugins: &Set, request: &Request<Incoming>, head: Vec<u8>) -> Option<Mutation> {
+        let target = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+        let mutators = Mutators::of(plugins, request.method().as_str(), target)?;
+        (hops::upgrade_of(request.headers()) == Upgrade::None).then_some(Mutation { mutators, head })
+    }
 }
 
 /// Forwards a request and answers with what the upstream says, or with the reason why it cannot. On a
@@ -55,7 +72,8 @@ pub(crate) async fn forward(
         let plugins = plugins.clone().unwrap_or_default();
         Capture::begin(&lane.recorder, plugins, client.peer, &head)
     });
-    let under = Under { lane, client, capture, plugins, open, is_answered: Cell::new(false) };
+    let mutators = plugins.and_then(|it| Mutation::of(&it, &request, head));
+    let under = Under { lane, client, capture, mutators, open, is_answered: Cell::new(false) };
     match refusal {
         Some((refusal, message)) => under.refuse(refusal, End::Rejected, message),
         None => under.forward(request).await,
@@ -82,6 +100,10 @@ impl Under {
         let Some(target) = self.lane.settings.target(&parts.uri) else {
             return self.refuse(Refusal::BadTarget, End::Rejected, "the request target is not a path");
         };
+        let body = match self.rewritten(&mut parts.headers, body).await {
+            Ok(body) => body,
+            Err(error) => return self.broken_off(&super::reason(&error)),
+        };
         let wants = if upgrade == Upgrade::Tunnelled { Wants::Http1 } else { Wants::Any };
         let mut upstream = match self.lane.pool.borrow(wants).await {
             Ok(upstream) => upstream,
@@ -106,13 +128,48 @@ impl Under {
             sending = self.send(&mut upstream, outgoing, &sent).await;
         }
         match sending {
-            Some(Sending::Answer(answer, head)) => self.answer(*answer, head, upstream, on_client),
+            Some(Sending::Answer(answer, head)) => {
+                let (answer, head) = self.rewritten_answer(*answer, head).await;
+                self.answer(answer, head, upstream, on_client)
+            }
             Some(Sending::Failed(error)) => self.failed(&error, &sent),
             None => self.unreachable(Refusal::Timeout, "the upstream gave no answer in time"),
         }
     }
 
-    fn tapped(&self, body: Incoming) -> (RequestBody, Sent) {
+    /// The request's body as its mutators want it sent on; as it comes, if there are none.
+    async fn rewritten(&self, fields: &mut HeaderMap, body: Incoming) -> Result<Source, hyper::Error> {
+        let Some(Mutation { mutators, head }) = &self.mutators else { return Ok(Source::Passing(body)) };
+        let passed = mutation::request(mutators, body, fields, head, &self.lane, &self.client).await?;
+        if let Some(capture) = &self.capture {
+            passed.head.iter().for_each(|head| capture.sent_head(head));
+            passed.notes.iter().for_each(|note| capture.note(note));
+        }
+        Ok(passed.message)
+    }
+
+    /// The same of the answer, whose head is here.
+    async fn rewritten_answer(
+        &self,
+        answer: Response<Incoming>,
+        head: Option<Vec<u8>>,
+    ) -> (Response<Source>, Option<Vec<u8>>) {
+        self.client.touch(std::time::Instant::now());
+        self.open.answered();
+        let content_type = answer.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let shape = |it: &Mutation| it.mutators.shape(answer.status().as_u16(), content_type);
+        let Some((Mutation { mutators, .. }, shape)) = self.mutators.as_ref().and_then(|it| Some((it, shape(it)?)))
+        else {
+            return (answer.map(Source::Passing), head);
+        };
+        let passed = mutation::answer(mutators, shape, answer, head.as_deref(), &self.lane, &self.client).await;
+        if let Some(capture) = &self.capture {
+            passed.notes.iter().for_each(|note| capture.note(note));
+        }
+        (passed.message, passed.head.or(head))
+    }
+
+    fn tapped(&self, body: Source) -> (RequestBody, Sent) {
         RequestBody::new(body, self.capture.clone(), self.client.clone(), self.open.clone())
     }
 
@@ -167,7 +224,7 @@ impl Under {
 
     fn answer(
         self,
-        mut answer: Response<Incoming>,
+        mut answer: Response<Source>,
         head: Option<Vec<u8>>,
         upstream: Borrowed,
         on_client: Option<hyper::upgrade::OnUpgrade>,
@@ -177,8 +234,6 @@ impl Under {
             let head = head.unwrap_or_else(|| written_head("HTTP/2", &answer.status(), answer.headers()));
             capture.answered(answer.status().as_u16(), &head);
         }
-        self.client.touch(std::time::Instant::now());
-        self.open.answered();
         self.is_answered.set(true);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(on_client) = on_client else {
@@ -211,12 +266,16 @@ impl Under {
     fn failed(&self, error: &hyper::Error, sent: &Sent) -> Response<ResponseBody> {
         let reason = super::reason(error);
         if sent.has_failed() {
-            if let Some(capture) = &self.capture {
-                capture.failed(self.client.ending().unwrap_or(End::ClientGone), &reason);
-            }
-            return Refusal::BadBody.answer("the request's body broke off or is malformed");
+            return self.broken_off(&reason);
         }
         self.unreachable(Refusal::Closed, &format!("the upstream closed before its answer: {reason}"))
+    }
+
+    fn broken_off(&self, reason: &str) -> Response<ResponseBody> {
+        if let Some(capture) = &self.capture {
+            capture.failed(self.client.ending().unwrap_or(End::ClientGone), reason);
+        }
+        Refusal::BadBody.answer("the request's body broke off or is malformed")
     }
 
     fn unreachable(&self, refusal: Refusal, message: &str) -> Response<ResponseBody> {
@@ -255,7 +314,7 @@ fn client_host(parts: &hyper::http::request::Parts) -> Option<HeaderValue> {
 }
 
 /// The reason phrase as it was read, where hyper makes nothing of it: it drops one with bytes beyond ASCII.
-fn odd_reason(answer: &Response<Incoming>, head: &[u8]) -> Option<ReasonPhrase> {
+fn odd_reason<B>(answer: &Response<B>, head: &[u8]) -> Option<ReasonPhrase> {
     if !answer.extensions().get::<ReasonPhrase>()?.as_bytes().is_empty() {
         return None;
     }

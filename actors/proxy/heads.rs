@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use hyper::header::{CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use parking_lot::Mutex;
 
@@ -154,6 +155,40 @@ fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
+/// A copied head as it is sent on when its body has been rewritten: without the fields of these names and, if a length
+/// is given, with that in place of the framing it had. All other lines stay as they are.
+pub(crate) fn edited(head: &[u8], without: &[HeaderName], length: Option<u64>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.len() + 32);
+    let mut is_kept = true;
+    let mut length = length;
+    let is_sized = length.is_some();
+    for (at, line) in head.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let line_end = if line.ends_with(b"\r\n") { "\r\n" } else { "\n" };
+        if line == line_end.as_bytes() {
+            if let Some(length) = length.take() {
+                out.extend_from_slice(format!("Content-Length: {length}{line_end}").as_bytes());
+            }
+            is_kept = true;
+        } else if at > 0 && !matches!(line.first(), Some(b' ' | b'\t')) {
+            // A line that begins with white space goes on with the one before.
+            let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+            let is = |other: &HeaderName| name.eq_ignore_ascii_case(other.as_str().as_bytes());
+            is_kept = !without.iter().any(is) && !(is_sized && is(&TRANSFER_ENCODING));
+            if is_kept && is_sized && is(&CONTENT_LENGTH) {
+                if let Some(length) = length.take() {
+                    out.extend_from_slice(name);
+                    out.extend_from_slice(format!(": {length}{line_end}").as_bytes());
+                }
+                is_kept = false;
+            }
+        }
+        if is_kept {
+            out.extend_from_slice(line);
+        }
+    }
+    out
+}
+
 /// A connection whose heads are copied as they are read.
 pub(crate) struct Heads<I> {
     io: I,
@@ -284,5 +319,16 @@ mod tests {
     fn http2_and_oversized_heads_are_not_kept() {
         assert!(!fed(Reads::Requests, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]).0.lock().is_collecting);
         assert!(!fed(Reads::Requests, &[&[b'a'; 2000]]).0.lock().is_collecting);
+    }
+
+    #[test]
+    fn an_edited_head_differs_in_what_was_asked_for_only() {
+        let without = [HeaderName::from_static("etag"), HeaderName::from_static("content-encoding")];
+        let head = b"HTTP/1.1 200 OK\r\nX-A: b\r\nETag: \"q\",\r\n folded\r\ncontent-LENGTH: 7\r\nContent-Encoding: br\r\nZ: \r\n\r\n";
+        let expected = b"HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-LENGTH: 12\r\nZ: \r\n\r\n";
+        assert_eq!(edited(head, &without, Some(12)), expected);
+        let head = b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nA: b\n\n";
+        assert_eq!(edited(head, &without, Some(3)), b"HTTP/1.1 200 OK\nA: b\nContent-Length: 3\n\n");
+        assert_eq!(edited(head, &without, None), head);
     }
 }

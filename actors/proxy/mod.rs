@@ -6,6 +6,7 @@
 //! a tunnel ([`upgrade`]); what passes on a WebSocket goes to its reader by a [`socket_tap`].
 
 mod answers;
+mod body;
 mod capture;
 mod client;
 mod connection;
@@ -14,6 +15,7 @@ mod heads;
 mod hops;
 mod lane;
 pub(crate) mod listener;
+mod mutation;
 mod socket_tap;
 mod start;
 mod tap;

@@ -1,6 +1,7 @@
 //! Bodies that are recorded as they pass.
 //!
-//! A frame is passed on in the same poll that records it. Size and end of the stream are passed through,
+//! What is recorded is what passes on: of a body that plugins rewrote, what they made of it. A frame is passed on in
+//! the same poll that records it. Size and end of the stream are passed through,
 //! so the framing on the other side stays what it was.
 
 use std::pin::Pin;
@@ -12,9 +13,9 @@ use std::time::Instant;
 use api_log::exchange::End;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 
+use super::body::{BodyError, Source};
 use super::capture::{Capture, Direction};
 use super::client::{Client, Open};
 use super::upstream::Borrowed;
@@ -32,7 +33,7 @@ pub(crate) struct RequestBody {
 }
 
 struct Slot {
-    body: Option<Incoming>,
+    body: Option<Source>,
     is_touched: bool,
     has_failed: bool,
     ended: Option<Instant>,
@@ -53,16 +54,16 @@ impl Sent {
     }
 
     /// The body again, if no byte of it was ever asked for.
-    pub(crate) fn untouched(&self) -> Option<Incoming> {
+    pub(crate) fn untouched(&self) -> Option<Source> {
         let mut slot = self.0.lock();
         if slot.is_touched { None } else { slot.body.take() }
     }
 }
 
 impl RequestBody {
-    /// Wraps a client's body.
+    /// Wraps a client's body, or what plugins made of it.
     pub(crate) fn new(
-        body: Incoming,
+        body: Source,
         capture: Option<Arc<Capture>>,
         client: Arc<Client>,
         open: Rc<Open>,
@@ -76,9 +77,9 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let mut slot = this.slot.lock();
         slot.is_touched = true;
@@ -96,7 +97,10 @@ impl Body for RequestBody {
             || slot.body.as_ref().is_some_and(Body::is_end_stream)
         {
             slot.ended.get_or_insert_with(Instant::now);
-            this.client.expect_head();
+            // Of one that was gathered the client's end came earlier, and was told then.
+            if slot.body.as_ref().is_none_or(Source::is_coming) {
+                this.client.expect_head();
+            }
         }
         Poll::Ready(frame)
     }
@@ -120,7 +124,7 @@ pub(crate) enum ResponseBody {
 
 /// An upstream's body, the capture that records it and the connection it comes by.
 pub(crate) struct Tapped {
-    body: Incoming,
+    body: Source,
     capture: Option<Arc<Capture>>,
     client: Arc<Client>,
     /// Given back to its pool at the end of the body; closed if that never comes.
@@ -130,9 +134,9 @@ pub(crate) struct Tapped {
 }
 
 impl Tapped {
-    /// Wraps an upstream's body. One that is empty from the start is never polled, so it ends here.
+    /// Wraps an upstream's body, or what plugins make of it. One that is empty from the start is never polled, so it ends here.
     pub(crate) fn new(
-        body: Incoming,
+        body: Source,
         capture: Option<Arc<Capture>>,
         client: Arc<Client>,
         upstream: Borrowed,
@@ -154,8 +158,11 @@ impl Tapped {
         }
     }
 
-    fn poll_tapped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_tapped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(capture) = &self.capture {
+            self.body.notes().iter().for_each(|note| capture.note(note));
+        }
         match &frame {
             Some(Ok(frame)) => {
                 record(frame, Direction::Response, self.capture.as_deref(), &self.client);
@@ -188,9 +195,9 @@ impl Drop for Tapped {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             ResponseBody::Tapped(tapped) => tapped.poll_tapped(cx),
             ResponseBody::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),

@@ -73,6 +73,7 @@ pub struct LogReader {
     response: Recording,
     request_trailers: Vec<u8>,
     response_trailers: Vec<u8>,
+    request_head_sent: Vec<u8>,
     notes: Vec<u8>,
     is_socket: bool,
     ended: Option<Ended>,
@@ -136,7 +137,12 @@ impl LogReader {
     pub fn finish(self) -> Result<Told, NotALog> {
         let mut told = Told {
             begin: self.begin.ok_or(NotALog)?,
-            request_head: self.request_head,
+            // One that was cut is none.
+            request_head: match self.request_head_sent.ends_with(b"\n\r\n") || self.request_head_sent.ends_with(b"\n\n")
+            {
+                true => self.request_head_sent,
+                false => self.request_head,
+            },
             answer: self.status.map(|status| (status, self.answer_head)),
             ttfb_ms: self.ttfb_ms,
             request: self.request,
@@ -176,6 +182,7 @@ impl LogReader {
             Kind::ResponseTrailers => self.response_trailers.extend_from_slice(payload),
             Kind::RequestCut => cut(&mut self.request, payload),
             Kind::ResponseCut => cut(&mut self.response, payload),
+            Kind::RequestHeadSent => self.request_head_sent.extend_from_slice(payload),
             Kind::Plugin => self.notes.extend_from_slice(payload),
             Kind::Socket => self.is_socket = true,
             Kind::SocketClient => keep(&mut self.request, payload, at_us),

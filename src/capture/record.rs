@@ -48,11 +48,13 @@ pub enum Kind {
     SocketServer = 14,
     /// What a plugin did ([`Note`](crate::plugin::note::Note)s, behind each other).
     Plugin = 15,
+    /// Bytes of the request's head as it was sent on, if plugins made another of it.
+    RequestHeadSent = 16,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Begin,
         Kind::RequestHead,
         Kind::RequestBody,
@@ -68,6 +70,7 @@ impl Kind {
         Kind::SocketClient,
         Kind::SocketServer,
         Kind::Plugin,
+        Kind::RequestHeadSent,
     ];
 
     fn of(byte: u8) -> Option<Kind> {

@@ -14,6 +14,7 @@ pub mod counts;
 pub mod note;
 pub mod record;
 pub mod redactor;
+pub mod rewrite;
 pub mod set;
 
 pub use flaw::Flaw;

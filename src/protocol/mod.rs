@@ -78,6 +78,11 @@ impl Protocol {
         path::protocol(target)
     }
 
+    /// Whether a request's target itself asks for a stream (Gemini's verbs).
+    pub fn asks_for_stream(target: &str) -> bool {
+        path::asks_for_stream(target)
+    }
+
     /// Its name on the line and in the index.
     pub fn name(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use crate::protocol::Protocol;
 use crate::recording::{Mark, Recording};
 use crate::wire::decode::{self, Coding, Decoded, Limits};
 use crate::wire::json;
+use crate::wire::media_type::MediaType;
 use crate::wire::sse::{self, Event};
 
 /// A body with its codings undone, or as it came if they cannot be.
@@ -86,7 +87,7 @@ impl<'a> Body<'a> {
         if bytes.is_empty() {
             return Form::Empty;
         }
-        let is_json = MediaType::of(headers) == MediaType::Json;
+        let is_json = media_type(headers) == MediaType::Json;
         if !is_json && !looks_like_json(bytes) {
             return self.raw(None);
         }
@@ -102,7 +103,7 @@ impl<'a> Body<'a> {
         if self.failure.is_some() {
             return self.raw(None);
         }
-        let media_type = MediaType::of(headers);
+        let media_type = media_type(headers);
         if bytes.is_empty() {
             return if media_type == MediaType::Events { Form::EmptyStream } else { Form::Empty };
         }
@@ -184,28 +185,8 @@ impl<'a> Body<'a> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum MediaType {
-    Json,
-    Events,
-    Other,
-}
-
-impl MediaType {
-    /// By the type alone: its parameters are often broken and never matter.
-    fn of(headers: &Headers) -> MediaType {
-        let value = headers.get("content-type").unwrap_or_default();
-        let name = value.split(|byte| matches!(byte, b';' | b',')).next().unwrap_or_default().trim_ascii();
-        let ends_in_json = name.len() > 5 && name[name.len() - 5..].eq_ignore_ascii_case(b"+json");
-        if ends_in_json || [b"application/json".as_slice(), b"text/json"].iter().any(|it| name.eq_ignore_ascii_case(it))
-        {
-            MediaType::Json
-        } else if name.eq_ignore_ascii_case(b"text/event-stream") {
-            MediaType::Events
-        } else {
-            MediaType::Other
-        }
-    }
+fn media_type(headers: &Headers) -> MediaType {
+    MediaType::of(headers.get("content-type").unwrap_or_default())
 }
 
 /// Whether it is worth trying: the bytes begin and end like an object or an array.

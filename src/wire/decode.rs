@@ -167,6 +167,34 @@ pub fn decode<'a>(body: &'a Recording, codings: &[Coding], limits: Limits) -> Re
     Ok(Decoded { bytes: bytes.into(), marks: marks.into(), undone: codings.to_vec(), is_partial })
 }
 
+/// Undoes the codings of a body that comes in pieces and is not kept.
+pub struct Decoder {
+    stages: Vec<Stage>,
+}
+
+impl Decoder {
+    /// Undoes `codings`, given in the order of their application. No more than `most_at_once` bytes may come out of one
+    /// piece.
+    ///
+    /// # Errors
+    /// A decoder cannot be made.
+    pub fn new(codings: &[Coding], most_at_once: u64) -> Result<Decoder, DecodeError> {
+        let limits = Limits { max_decoded_bytes: most_at_once, max_ratio: u32::MAX };
+        let bound = Bound::of(limits, usize::MAX);
+        let stages = codings.iter().rev().map(|&coding| Stage::new(coding, bound)).collect::<Result<_, _>>()?;
+        Ok(Decoder { stages })
+    }
+
+    /// Appends to `out` all that the next piece lets be known.
+    ///
+    /// # Errors
+    /// The bytes are not of this coding, or too much comes out of them.
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        self.stages.iter_mut().for_each(Stage::begin_anew);
+        push_through(&mut self.stages, piece, out)
+    }
+}
+
 /// What may come out of a stage.
 #[derive(Clone, Copy)]
 struct Bound {

@@ -30,6 +30,12 @@ pub fn embed(out: &mut String, json: &str) {
 pub fn write_string(out: &mut String, text: &str) {
     out.reserve(text.len() + 2);
     out.push('"');
+    write_escaped(out, text);
+    out.push('"');
+}
+
+/// The same without the quotes: a stretch of a string.
+pub(crate) fn write_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     loop {
         let plain = plain_length(rest.as_bytes());
@@ -49,7 +55,6 @@ pub fn write_string(out: &mut String, text: &str) {
         }
         rest = &rest[plain + 1..];
     }
-    out.push('"');
 }
 
 /// How many bytes can stand in a JSON string as they are, up to the first that cannot.

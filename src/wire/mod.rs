@@ -1,6 +1,7 @@
-//! What stands on the wire: codings, event streams, JSON text and WebSocket frames.
+//! What stands on the wire: codings, content types, event streams, JSON text and WebSocket frames.
 
 pub mod decode;
 pub mod json;
+pub mod media_type;
 pub mod sse;
 pub mod websocket;

@@ -10,6 +10,8 @@ mod endings;
 mod framing;
 mod http2;
 mod limits;
+mod mutated_streams;
+mod mutators;
 mod pool;
 mod reload;
 mod request;

@@ -11,6 +11,21 @@ use serde_json::Value;
 
 use crate::wire::{DEADLINE, Gateway, Wire};
 
+/// Gives a new data dir mutators that mean none of the paths that tests ask for: all that is shown of untouched bytes is
+/// shown beside them.
+fn mutate_elsewhere(data_dir: &DataDir) {
+    let rules = serde_json::json!([{"match": "e", "replace": "never"}]);
+    let elsewhere = serde_json::json!(["/elsewhere/*"]);
+    let instances = serde_json::json!([
+        {"type": "text-replace", "id": "elsewhere", "enabled": true, "config": {"routes": elsewhere, "up": rules, "down": rules}},
+        {"type": "text-append", "id": "off", "enabled": false, "config": {"down": {"suffix": "never"}}},
+    ]);
+    let file = data_dir.path().join("runtime_overrides.json");
+    if !file.exists() {
+        std::fs::write(file, serde_json::json!({"plugins": {"instances": instances}}).to_string()).unwrap();
+    }
+}
+
 /// A running recorder. Killed when dropped; its log is shown if the test fails.
 pub(crate) struct Recorder {
     child: Child,
@@ -91,6 +106,7 @@ impl Recorder {
         variables: &[(&str, &str)],
         arguments: &[&str],
     ) -> Recorder {
+        mutate_elsewhere(&data_dir);
         let mut command = Command::new(env!("CARGO_BIN_EXE_api-log"));
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("APILOG_")) {
             command.env_remove(name);

@@ -229,7 +229,7 @@ mod tests {
             json!({"routes": ["/v1/*"], "down": [{"match": "codename", "replace": "[x]"}, {"match": "y"}], "later": 1});
         let Kind::TextReplace(replace) = read("text-replace", rules).unwrap() else { panic!("another kind") };
         assert_eq!((replace.up.len(), replace.down.len()), (0, 2));
-        assert_eq!((replace.down[1].matched.as_str(), replace.down[1].replace.as_str()), ("y", ""));
+        assert_eq!((replace.down[1].wanted(), replace.down[1].replacement()), ("y", ""));
         let some = json!({"down": {"suffix": ".", "target": "reasoning"}, "probability": 0});
         let Kind::TextAppend(append) = read("text-append", some).unwrap() else { panic!("another kind") };
         assert_eq!(append.down.target, text_append::DownTarget::Reasoning);

@@ -1,7 +1,10 @@
 //! `text-replace`: texts of requests and answers with every match of a rule replaced.
 
+use std::sync::Arc;
+
 use super::super::Flaw;
 use super::super::members::Members;
+use super::super::rewrite::Rule;
 use super::super::routes::Routes;
 use super::{Field, FieldType};
 
@@ -11,18 +14,9 @@ pub struct TextReplace {
     /// On which paths.
     pub routes: Routes,
     /// In texts of the request's turns: in this order, each sees what the one before left.
-    pub up: Vec<Rule>,
+    pub up: Arc<[Rule]>,
     /// In the assistant's texts.
-    pub down: Vec<Rule>,
-}
-
-/// A literal match, compared case-sensitively, and what is put in place of each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Never empty.
-    pub matched: String,
-    /// May be empty.
-    pub replace: String,
+    pub down: Arc<[Rule]>,
 }
 
 pub(super) const FIELDS: &[Field] = &[
@@ -49,13 +43,11 @@ impl TextReplace {
     }
 }
 
-fn rules(config: &Members<'_>, name: &str) -> Result<Vec<Rule>, Flaw> {
+fn rules(config: &Members<'_>, name: &str) -> Result<Arc<[Rule]>, Flaw> {
     let rule = |rule: Members<'_>| {
         let matched = rule.text("match")?.unwrap_or_default();
-        if matched.is_empty() {
-            return Err(rule.flaw("match", "is empty"));
-        }
-        Ok(Rule { matched: matched.to_owned(), replace: rule.text("replace")?.unwrap_or_default().to_owned() })
+        let replace = rule.text("replace")?.unwrap_or_default();
+        Rule::new(matched, replace).ok_or_else(|| rule.flaw("match", "is empty"))
     };
     config.objects(name)?.into_iter().map(rule).collect()
 }

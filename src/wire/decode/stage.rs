@@ -41,6 +41,11 @@ impl Stage {
         Ok(Stage { coding, decoder, bound, produced: 0 })
     }
 
+    /// The bound counts from here on.
+    pub(super) fn begin_anew(&mut self) {
+        self.produced = 0;
+    }
+
     /// Whether the coded stream has reached its own end.
     pub(super) fn is_at_end(&self) -> bool {
         match &self.decoder {
