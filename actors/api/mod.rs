@@ -2,21 +2,25 @@
 //!
 //! [`server`] owns the listener; [`routes`] says which path is answered by whom; [`auth`] asks for the token;
 //! [`errors`] gives every failure one shape. [`readers`] are the index's read-only connections: no query waits
-//! for the index writer, and none makes it wait.
+//! for the index writer, and none makes it wait. [`streams`] are the answers that go on for long: they end with the API.
 
 mod auth;
 mod config;
 mod errors;
 mod health;
 mod index;
+mod lines;
+mod media;
 mod metrics;
 mod overrides;
 mod params;
 mod readers;
 mod ready;
+mod replay;
 mod retention;
 mod routes;
 mod server;
+mod streams;
 mod traces;
 
 use std::sync::Arc;
@@ -30,6 +34,7 @@ use api_log::store::lease::Leases;
 use api_log::store::token::{self, Token, TokenError};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::kit::{BoundReport, Condition, Depth, Escalation, Registry};
 use crate::proxy::listener::Front;
@@ -48,6 +53,12 @@ pub(crate) struct State {
     /// Connections of callers.
     callers: Arc<Depth>,
     started: Instant,
+    /// Places for those who read lines.
+    lines: lines::Places,
+    /// What is being replayed.
+    scripts: replay::Scripts,
+    /// The API ends: streams without an end of their own break off.
+    ending: watch::Sender<bool>,
     /// Held while `runtime_overrides.json` is rewritten.
     overrides: tokio::sync::Mutex<()>,
     /// `media.save_attachments` was set at run time, now or in an earlier run.
@@ -84,6 +95,8 @@ impl State {
     /// For one process's life.
     pub(crate) fn new(parts: Parts) -> State {
         let readers = readers::Readers::new(parts.layout.index(), parts.shared.index.status().clone());
+        let scripts = replay::Scripts::default();
+        parts.registry.show("replayed_traces", &scripts.room);
         let callers = Arc::new(Depth::default());
         let seen = callers.clone();
         parts.registry.show("api_queries", readers.room());
@@ -95,6 +108,9 @@ impl State {
             readers,
             callers,
             started: Instant::now(),
+            lines: lines::Places::default(),
+            scripts,
+            ending: streams::ending(),
             overrides: tokio::sync::Mutex::default(),
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),
             metrics_want_token: AtomicBool::new(parts.metrics_want_token),

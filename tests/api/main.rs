@@ -6,12 +6,14 @@ mod seed;
 mod stack;
 
 mod answers;
+mod attachments;
 mod detail;
 mod health;
 mod lists;
 mod media;
 mod metrics;
 mod rebuild;
+mod replay;
 mod retention;
 mod sessions;
 mod verify;
