@@ -246,6 +246,7 @@ impl System {
                 last_reload: last_reload.clone(),
                 media_is_overridden: overridden.saves_attachments.is_some(),
                 metrics_want_token: config.api.metrics_auth,
+                export_byte_cap: api::byte_cap(config.api.export_byte_hardcap),
             })),
         };
         let (ended, upgraded, spills) = (intake.clone(), intake.clone(), intake.clone());

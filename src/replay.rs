@@ -143,6 +143,11 @@ impl Script {
         (self.frames.len() + self.cues.len() * size_of::<Cue>()) as u64
     }
 
+    /// The event of this number as the standard writes it; `None` behind the last.
+    pub fn event(&self, number: usize) -> Option<Bytes> {
+        (number < self.cues.len()).then(|| self.frame(number))
+    }
+
     fn frame(&self, at: usize) -> Bytes {
         let start = at.checked_sub(1).map_or(0, |before| self.cues[before].end);
         self.frames.slice(start..self.cues[at].end)
@@ -151,7 +156,7 @@ impl Script {
 
 /// Appends an event as the standard writes it. An event without data has no `data` line, unless nothing else would
 /// be left of it.
-fn push_frame(frames: &mut String, name: &str, data: Option<&str>) {
+pub(crate) fn push_frame(frames: &mut String, name: &str, data: Option<&str>) {
     if !name.is_empty() {
         frames.push_str("event: ");
         // A line break would end the field.

@@ -7,6 +7,7 @@
 mod auth;
 mod config;
 mod errors;
+mod export;
 mod health;
 mod index;
 mod lines;
@@ -21,6 +22,7 @@ mod retention;
 mod routes;
 mod server;
 mod streams;
+mod tail;
 mod traces;
 
 use std::sync::Arc;
@@ -36,7 +38,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::kit::{BoundReport, Condition, Depth, Escalation, Registry};
+use crate::kit::{BoundReport, Budget, Condition, Depth, Escalation, Registry};
 use crate::proxy::listener::Front;
 use crate::record::LogShared;
 use crate::record::finalizer::Shared;
@@ -44,6 +46,7 @@ use crate::record::recovery::Work as RecoveryWork;
 use crate::retention::Live;
 use crate::system::LastReload;
 
+pub(crate) use export::byte_cap;
 pub(crate) use server::{Args, Msg, Server};
 
 /// What the routes read.
@@ -57,6 +60,10 @@ pub(crate) struct State {
     lines: lines::Places,
     /// What is being replayed.
     scripts: replay::Scripts,
+    /// Exports under way.
+    exports: Budget,
+    /// Those who follow the index.
+    tails: Budget,
     /// The API ends: streams without an end of their own break off.
     ending: watch::Sender<bool>,
     /// Held while `runtime_overrides.json` is rewritten.
@@ -89,6 +96,8 @@ pub(crate) struct Parts {
     pub(crate) last_reload: LastReload,
     pub(crate) media_is_overridden: bool,
     pub(crate) metrics_want_token: bool,
+    /// The most bytes of files that an export reads.
+    pub(crate) export_byte_cap: Option<u64>,
 }
 
 impl State {
@@ -97,6 +106,10 @@ impl State {
         let readers = readers::Readers::new(parts.layout.index(), parts.shared.index.status().clone());
         let scripts = replay::Scripts::default();
         parts.registry.show("replayed_traces", &scripts.room);
+        let exports = Budget::new(0, export::AT_ONCE);
+        parts.registry.show("api_exports", &exports);
+        let tails = Budget::new(0, tail::AT_ONCE);
+        parts.registry.show("api_tails", &tails);
         let callers = Arc::new(Depth::default());
         let seen = callers.clone();
         parts.registry.show("api_queries", readers.room());
@@ -110,6 +123,8 @@ impl State {
             started: Instant::now(),
             lines: lines::Places::default(),
             scripts,
+            exports,
+            tails,
             ending: streams::ending(),
             overrides: tokio::sync::Mutex::default(),
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),

@@ -76,7 +76,7 @@ pub(crate) async fn replay(
         None => load(&api, id).await?,
     };
     let playing = Playing { frames: Playback::new(loaded.script.clone(), pace), due: None, _loaded: loaded };
-    Ok(streams::events(api, Body::from_stream(futures_util::stream::unfold(playing, Playing::next))))
+    Ok(streams::events(&api, Body::from_stream(futures_util::stream::unfold(playing, Playing::next))))
 }
 
 async fn load(api: &Api, id: TraceId) -> Result<Arc<Loaded>, Problem> {

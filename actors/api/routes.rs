@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, health, index, media, metrics, ready, replay, retention, traces};
+use super::{State, auth, config, export, health, index, media, metrics, ready, replay, retention, tail, traces};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -26,6 +26,8 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/api/traces", reads(traces::list, &state))
         .route("/api/traces/{id}", reads(traces::detail, &state))
         .route("/api/traces/{id}/replay", reads(replay::replay, &state))
+        .route("/api/tail", reads(tail::tail, &state))
+        .route("/api/export", reads(export::export, &state))
         .route("/api/media/{trace_id}/{idx}", reads(media::attachment, &state))
         .route_layer(middleware::from_fn_with_state(state.clone(), index::tell_standing));
     let protected = Router::new()

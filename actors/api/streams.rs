@@ -1,7 +1,6 @@
 //! Answers that go on for as long as their caller likes, and end with the recorder.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -43,17 +42,17 @@ impl<T: Send + Unpin> HttpBody for Holding<T> {
 }
 
 /// A stream of events that ends with the API at the latest: broken off then, so that nobody takes it for whole.
-pub(super) fn events(api: Arc<Api>, body: Body) -> Response {
+pub(super) fn events(api: &Api, body: Body) -> Response {
     let headers = [
         (CONTENT_TYPE.as_str(), "text/event-stream"),
         (CACHE_CONTROL.as_str(), "no-store"),
         ("x-accel-buffering", "no"),
     ];
-    (headers, until_the_end(&api, body)).into_response()
+    (headers, until_the_end(api, body)).into_response()
 }
 
 /// A body that breaks off when the API ends.
-fn until_the_end(api: &Api, body: Body) -> Body {
+pub(super) fn until_the_end(api: &Api, body: Body) -> Body {
     let mut ending = api.ending.subscribe();
     let ended = async move {
         // An error means that there is no API any more.

@@ -167,6 +167,33 @@ pub fn decode<'a>(body: &'a Recording, codings: &[Coding], limits: Limits) -> Re
     Ok(Decoded { bytes: bytes.into(), marks: marks.into(), undone: codings.to_vec(), is_partial })
 }
 
+/// Codings undone as the bytes come, for who reads a body that is under way.
+pub struct Decoder {
+    stages: Vec<Stage>,
+}
+
+impl Decoder {
+    /// Undoes `codings` (given in the order of their application), the last one first. Of the limits the one in bytes
+    /// holds: how much goes in is not known.
+    ///
+    /// # Errors
+    /// A decoder cannot be had.
+    pub fn new(codings: &[Coding], limits: Limits) -> Result<Decoder, DecodeError> {
+        let bytes = usize::try_from(limits.max_decoded_bytes).unwrap_or(usize::MAX - 1).min(usize::MAX - 1);
+        let bound = Bound { bytes, limits, is_of_ratio: false };
+        let stages = codings.iter().rev().map(|&coding| Stage::new(coding, bound)).collect::<Result<_, _>>()?;
+        Ok(Decoder { stages })
+    }
+
+    /// Appends to `out` all that the next bytes let be known.
+    ///
+    /// # Errors
+    /// They are not of these codings, or too much comes out. Nothing more can be had then.
+    pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        push_through(&mut self.stages, chunk, out)
+    }
+}
+
 /// What may come out of a stage.
 #[derive(Clone, Copy)]
 struct Bound {
