@@ -10,6 +10,7 @@ mod errors;
 mod export;
 mod health;
 mod index;
+mod inflight;
 mod lines;
 mod media;
 mod metrics;
@@ -64,6 +65,8 @@ pub(crate) struct State {
     exports: Budget,
     /// Those who follow the index.
     tails: Budget,
+    /// Places for those who look at exchanges under way.
+    lookers: inflight::Lookers,
     /// The API ends: streams without an end of their own break off.
     ending: watch::Sender<bool>,
     /// Held while `runtime_overrides.json` is rewritten.
@@ -110,6 +113,8 @@ impl State {
         parts.registry.show("api_exports", &exports);
         let tails = Budget::new(0, tail::AT_ONCE);
         parts.registry.show("api_tails", &tails);
+        let lookers = inflight::Lookers::default();
+        parts.registry.show("api_inflight_followers", &lookers.followers);
         let callers = Arc::new(Depth::default());
         let seen = callers.clone();
         parts.registry.show("api_queries", readers.room());
@@ -125,6 +130,7 @@ impl State {
             scripts,
             exports,
             tails,
+            lookers,
             ending: streams::ending(),
             overrides: tokio::sync::Mutex::default(),
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),

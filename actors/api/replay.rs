@@ -79,6 +79,14 @@ pub(crate) async fn replay(
     Ok(streams::events(&api, Body::from_stream(futures_util::stream::unfold(playing, Playing::next))))
 }
 
+/// A trace's script, for whoever needs it for a moment.
+pub(super) async fn script(api: &Api, id: TraceId) -> Result<Arc<Script>, Problem> {
+    match api.scripts.get(id) {
+        Some(loaded) => Ok(loaded.script.clone()),
+        None => Ok(load(api, id).await?.script.clone()),
+    }
+}
+
 async fn load(api: &Api, id: TraceId) -> Result<Arc<Loaded>, Problem> {
     let row = lines::row(api, id).await?;
     let line = lines::line(api, id, &row).await?;

@@ -14,7 +14,9 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, export, health, index, media, metrics, ready, replay, retention, tail, traces};
+use super::{
+    State, auth, config, export, health, index, inflight, media, metrics, ready, replay, retention, tail, traces,
+};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -32,6 +34,8 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route_layer(middleware::from_fn_with_state(state.clone(), index::tell_standing));
     let protected = Router::new()
         .merge(from_index)
+        .route("/api/inflight", reads(inflight::list, &state))
+        .route("/api/inflight/{id}/events", reads(inflight::events, &state))
         .route("/api/index", reads(index::index, &state))
         .route(
             "/api/index/rebuild",

@@ -50,7 +50,7 @@ pub(crate) use captured::{Captured, CapturedLog};
 pub(crate) use day_bytes::DayBytes;
 pub(crate) use held::{Content, Held};
 pub(crate) use intake::{Intake, MOST_SPILLS, Queue};
-pub(crate) use log::{Log, LogShared, Need};
+pub(crate) use log::{LetGo, Log, LogShared, LookedAt, Need};
 pub(crate) use memory::Memory;
 pub(crate) use open_socket::{Batch, Ended as SocketEnded, MOST_NEWS, News, OpenSocket, OpenSockets};
 pub(crate) use places::{Captures, Prepared};

@@ -10,6 +10,7 @@ mod attachments;
 mod detail;
 mod export;
 mod health;
+mod inflight;
 mod lists;
 mod media;
 mod metrics;
