@@ -12,6 +12,7 @@ mod log;
 mod mock;
 mod notify;
 mod overridden;
+mod plugins;
 mod proxy;
 mod record;
 mod retention;

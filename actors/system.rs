@@ -4,6 +4,7 @@ mod bounds;
 mod ending;
 mod failure;
 mod reloading;
+mod table;
 mod watching;
 
 use std::net::{SocketAddr, TcpListener};
@@ -11,37 +12,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
-use api_log::config::{Config, ListenAddress, Storage};
+use api_log::config::{Config, ListenAddress};
 use api_log::counters::Counters;
 use api_log::ids::{TraceIds, UnixMillis};
 use api_log::store::data_dir;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::lock::{DataDirLock, Holder, LockError};
-use api_log::store::open_segments::OpenSegments;
 use api_log::store::token;
 use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
 use arc_swap::ArcSwap;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use crate::api;
-use crate::kit::{Budget, Child, Escalation, Patience, Plan, Registry, Root, Slot, Watchdog, WatchdogMsg};
+use crate::kit::{Budget, Escalation, Registry, Root, Slot, WatchdogMsg};
 use crate::overridden::Overridden;
+use crate::plugins::InForce;
 use crate::proxy::listener::{self, Front};
 use crate::proxy::{self, LaneHandle, Recorder, start_lanes};
 use crate::record::disk::Disk;
 use crate::record::finalizer::{self, Shared};
 use crate::record::{
-    DayBytes, Held, Intake, LogShared, MOST_SYNCING, Memory, OpenSockets, Queue, SocketShared, WriterShared, disk,
-    finalizers, index, recovery, sealer, sockets as upgraded, spool, tender, writers,
+    DayBytes, Held, Intake, LogShared, Memory, OpenSockets, Queue, SocketShared, disk, finalizers, index, recovery,
+    sealer, sockets as upgraded, spool, tender, writers,
 };
 use crate::retention::{Gauge, Live, sweeper};
 use crate::{record, runtimes, sockets};
 use bounds::Bounded;
 pub(crate) use failure::{StartError, SystemError};
 pub(crate) use reloading::LastReload;
+use table::Parts;
 
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.
 const MOST_WAITING: usize = 65_536;
@@ -67,6 +69,7 @@ pub(crate) struct System {
     door: index::Door,
     api: Arc<api::State>,
     lanes_live: Arc<ArcSwap<proxy::Live>>,
+    plugins: Arc<InForce>,
     max_body_bytes: Arc<AtomicU64>,
     last_reload: LastReload,
     recording: Runtime,
@@ -142,6 +145,7 @@ impl System {
             let gauge = gauge.clone();
             move || gauge.look()
         }));
+        let plugins = Arc::new(InForce::of(config));
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
@@ -156,6 +160,7 @@ impl System {
             settings,
             saves_media: AtomicBool::new(overridden.saves_attachments.unwrap_or(config.media.save_attachments)),
             live: ArcSwap::from_pointee(finalizer::Live::of(config)),
+            plugins: plugins.clone(),
             disk: disk.clone(),
             day_bytes: Arc::new(DayBytes::new(layout.clone(), config.capture.per_key_daily_bytes)),
             is_memory_tight: {
@@ -199,6 +204,7 @@ impl System {
             max_body_bytes: max_body_bytes.clone(),
             max_waiting: MOST_WAITING,
             upstream: config.proxy.upstream.text.clone(),
+            plugins: plugins.clone(),
         });
         let lanes_live = Arc::new(ArcSwap::from_pointee(proxy::Live::of(config)));
         let lanes = Arc::new(start_lanes(config, recorder, lanes_live.clone(), &registry)?);
@@ -287,6 +293,7 @@ impl System {
             door,
             api: api.state,
             lanes_live,
+            plugins,
             max_body_bytes,
             last_reload,
             recording,
@@ -298,171 +305,6 @@ impl System {
             #[cfg(test)]
             slots,
         })
-    }
-}
-
-/// What the table's rows are made from, again at each restart.
-struct Parts {
-    slots: Slots,
-    registry: Registry,
-    escalation: Escalation,
-    counters: Arc<Counters>,
-    layout: Layout,
-    leases: Leases,
-    live: Arc<Live>,
-    intake: Arc<Intake>,
-    shared: Arc<Shared>,
-    sockets: Arc<SocketShared>,
-    tender: tender::Args,
-    spool: spool::Args,
-    recovery: recovery::Args,
-    open_sockets: Arc<OpenSockets>,
-    front: Arc<Front>,
-    api: api::Args,
-    door: index::Door,
-    storage: Storage,
-    grace: Duration,
-}
-
-impl Parts {
-    /// The supervision table, read top to bottom: started in this order, drained in reverse.
-    fn table(self, recording: &Handle) -> Plan {
-        let Parts { slots, registry, escalation, counters, layout, leases, live, .. } = self;
-        let Parts { intake, shared, sockets, open_sockets, front, api, door, storage, grace, .. } = self;
-        let index = {
-            let args = index::Args {
-                layout: layout.clone(),
-                leases: leases.clone(),
-                counters: counters.clone(),
-                health: registry.child("index"),
-                door: door.clone(),
-            };
-            Child::actor("index", &slots.index, move || (index::Index, args.clone()))
-        };
-        let segments = OpenSegments::default();
-        let disk = {
-            let args = disk::Args { disk: shared.disk.clone(), health: registry.child("disk") };
-            Child::actor("disk", &slots.disk, move || (disk::DiskWatch, args.clone()))
-        };
-        let sealer = {
-            let args = sealer::Args {
-                layout: layout.clone(),
-                leases: leases.clone(),
-                segments: segments.clone(),
-                codec: storage.seal.codec(),
-                counters: counters.clone(),
-                health: registry.child("sealer"),
-                failing: registry.condition("sealing"),
-                slot: slots.sealer.clone(),
-                across: Arc::default(),
-            };
-            Child::actor("sealer", &slots.sealer, move || (sealer::Sealer, args.clone()))
-        };
-        let writers = {
-            let nudged = slots.sealer.clone();
-            let args = writers::Args {
-                layout: layout.clone(),
-                leases: leases.clone(),
-                segments: segments.clone(),
-                segment_bytes: storage.segment_bytes,
-                shared: Arc::new(WriterShared {
-                    index: door.clone(),
-                    gauge: live.gauge.clone(),
-                    counters: counters.clone(),
-                    disk: shared.disk.clone(),
-                    day_bytes: shared.day_bytes.clone(),
-                    fsync: storage.fsync,
-                    fsync_interval: storage.fsync_interval,
-                    syncing: Semaphore::new(MOST_SYNCING),
-                    // Nobody there: the sealer looks by itself when it starts.
-                    segment_closed: Box::new(move |_| drop(nudged.cast(sealer::Msg::Look))),
-                }),
-                nursery: registry.nursery("writers"),
-                grace: DRAIN_GRACE,
-            };
-            Child::actor("writers", &slots.writers, move || (writers::Writers, args.clone()))
-        };
-        let sweeper = {
-            let args = sweeper::Args {
-                layout,
-                leases,
-                segments,
-                live,
-                index: slots.index.clone(),
-                door,
-                counters,
-                health: registry.child("sweeper"),
-                disk_filling: registry.condition("disk_filling"),
-            };
-            Child::actor("sweeper", &slots.sweeper, move || (sweeper::Sweeper, args.clone()))
-        };
-        let args = self.tender;
-        let arena = Child::actor("arena", &slots.arena, move || (tender::Tender, args.clone()));
-        let args = self.spool;
-        let spool = Child::actor("spool", &slots.spool, move || (spool::Spool, args.clone()));
-        let args = self.recovery;
-        let recovery = Child::actor("recovery", &slots.recovery, move || (recovery::Recovery, args.clone()));
-        let sockets = {
-            let args = upgraded::Args {
-                intake: intake.clone(),
-                open: open_sockets,
-                shared: sockets,
-                health: registry.child("sockets"),
-                nursery: registry.nursery("sockets"),
-                grace: DRAIN_GRACE,
-            };
-            Child::actor("sockets", &slots.upgraded, move || (upgraded::Sockets, args.clone()))
-        };
-        let finalizers = {
-            let args = finalizers::Args {
-                intake,
-                shared,
-                most: storage.writer_chan_size,
-                health: registry.child("finalizers"),
-                nursery: registry.nursery("finalizers"),
-                grace: DRAIN_GRACE,
-            };
-            Child::actor("finalizers", &slots.finalizers, move || (finalizers::Finalizers, args.clone()))
-        };
-        let api = Child::actor("api", &slots.api, move || (api::Server, api.clone()));
-        let listener = {
-            let args = listener::Args {
-                front,
-                grace,
-                health: registry.child("listener"),
-                connections: registry.nursery("connections"),
-            };
-            Child::actor("listener", &slots.listener, move || (listener::Listener, args.clone()))
-        };
-        let watchdog = {
-            let args = watching::args(&registry, escalation);
-            Child::actor("watchdog", &slots.watchdog, move || (Watchdog, args.clone()))
-        };
-        Plan {
-            patience: Patience {
-                // These many fit into the time, delays included: what fails on and on does end the patience.
-                restarts: 30,
-                within: Duration::from_secs(60),
-                first_delay: Duration::from_millis(10),
-                longest_delay: Duration::from_secs(1),
-            },
-            registry,
-            children: vec![
-                index.on(recording.clone()).with_grace(DRAIN_GRACE),
-                disk.on(recording.clone()),
-                writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
-                sweeper.on(recording.clone()),
-                sealer.on(recording.clone()),
-                arena,
-                spool.on(recording.clone()),
-                finalizers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
-                recovery.on(recording.clone()),
-                sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
-                api,
-                listener.with_grace(grace + Duration::from_secs(5)),
-                watchdog,
-            ],
-        }
     }
 }
 

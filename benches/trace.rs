@@ -84,6 +84,7 @@ fn exchange(target: &str, request: String, response_type: &str, response: String
         end: End::Complete,
         ttfb_ms: Some(29),
         error: None,
+        applied: Default::default(),
     }
 }
 

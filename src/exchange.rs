@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::headers::Headers;
 use crate::ids::{TraceId, UnixMillis};
+use crate::plugin::note::Applied;
 use crate::recording::Recording;
 
 /// One request and its answer, as they passed.
@@ -44,6 +45,8 @@ pub struct Exchange {
     pub ttfb_ms: Option<u64>,
     /// What went wrong on the way to the upstream, in a few words for a person.
     pub error: Option<Box<str>>,
+    /// What plugins did to it.
+    pub applied: Applied,
 }
 
 /// How an exchange ended (the line's `end`).

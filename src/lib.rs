@@ -63,6 +63,7 @@ pub mod export;
 pub mod verify;
 
 pub mod plugin;
+pub mod redact;
 
 pub mod config;
 pub mod counters;

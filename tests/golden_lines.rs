@@ -53,6 +53,7 @@ fn exchange(target: &str, request: (&[(&str, &str)], &[u8]), response: (&[(&str,
         end: End::Complete,
         ttfb_ms: Some(29),
         error: None,
+        applied: Default::default(),
     }
 }
 

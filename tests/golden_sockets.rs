@@ -52,6 +52,7 @@ fn handshake(target: &str) -> Exchange {
         end: End::Complete,
         ttfb_ms: Some(23),
         error: None,
+        applied: Default::default(),
     }
 }
 
@@ -89,9 +90,9 @@ fn traces(target: &str, limits: SocketLimits, frames: &[(Side, u8, &[u8])], end:
 }
 
 fn line(trace: &SocketTrace) -> String {
-    let finished = finalize_piece(trace, &FinalizeSettings::default());
+    let finished = finalize_piece(trace, Default::default(), &FinalizeSettings::default());
     check(&finished);
-    let raw = finalize_piece_raw(trace);
+    let raw = finalize_piece_raw(trace, Default::default());
     check(&raw);
     assert_eq!((raw.row.id, raw.row.key), (finished.row.id, finished.row.key));
     String::from_utf8(finished.line).unwrap()
@@ -135,7 +136,8 @@ fn a_turn_is_a_line_like_that_of_its_exchange_over_http() {
     assert_eq!(traces.len(), 2);
     golden!("turn", line(&traces[0]));
     golden!("turn_cut", line(&traces[1]));
-    let [done, cut] = [0, 1].map(|at| finalize_piece(&traces[at], &FinalizeSettings::default()).row);
+    let [done, cut] =
+        [0, 1].map(|at| finalize_piece(&traces[at], Default::default(), &FinalizeSettings::default()).row);
     assert_eq!((done.protocol, done.status, done.end), (Protocol::Responses, 101, End::Complete));
     assert_eq!((done.model.as_deref(), done.stream), (Some("gpt-5"), Some(true)));
     assert_eq!(
@@ -168,7 +170,7 @@ fn a_part_has_the_events_of_both_sides() {
     assert_eq!(traces.len(), 2);
     golden!("part", line(&traces[0]));
     golden!("part_last", line(&traces[1]));
-    let row = finalize_piece(&traces[1], &FinalizeSettings::default()).row;
+    let row = finalize_piece(&traces[1], Default::default(), &FinalizeSettings::default()).row;
     assert_eq!(
         (row.protocol, row.model.as_deref(), row.usage.total),
         (Protocol::Realtime, Some("gpt-realtime"), Some(3))

@@ -6,17 +6,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use api_log::capture::record::{self, Ended, Kind};
 use api_log::counters::{Counters, DropCause, InFlight};
 use api_log::exchange::End;
 use api_log::ids::{TraceIds, UnixMillis};
+use api_log::plugin::note::{MOST_FAILURES, MOST_NOTES, Note};
+use api_log::plugin::set::Set;
 use parking_lot::Mutex;
 
 use super::client::Client;
 use super::socket_tap::SocketTap;
+use crate::plugins::InForce;
 use crate::record::{Captured, CapturedLog, Content, Log, LogShared, Need, OpenSocket};
 
 /// So many ended exchanges may wait whatever memory they take.
@@ -36,6 +39,8 @@ pub(crate) struct Recorder {
     pub(crate) max_waiting: usize,
     /// The configured upstream.
     pub(crate) upstream: Arc<str>,
+    /// The plugins that each exchange begins with.
+    pub(crate) plugins: Arc<InForce>,
 }
 
 /// Which of the two bodies.
@@ -51,6 +56,8 @@ pub(crate) enum Direction {
 pub(crate) struct Capture {
     recorder: Arc<Recorder>,
     log: Arc<Log>,
+    plugins: Arc<Set>,
+    notes: AtomicUsize,
     started: Instant,
     inner: Mutex<Inner>,
 }
@@ -73,13 +80,20 @@ struct Side {
 }
 
 impl Capture {
-    /// Begins the capture of a request whose head is `request_head`.
-    pub(crate) fn begin(recorder: &Arc<Recorder>, peer: SocketAddr, request_head: &[u8]) -> Arc<Capture> {
+    /// Begins the capture of a request whose head is `request_head`, under these plugins.
+    pub(crate) fn begin(
+        recorder: &Arc<Recorder>,
+        plugins: Arc<Set>,
+        peer: SocketAddr,
+        request_head: &[u8],
+    ) -> Arc<Capture> {
         let ts_start = UnixMillis::now();
         let started = Instant::now();
         let id = recorder.ids.next(ts_start);
         Arc::new(Capture {
             log: Log::begin(&recorder.logs, id, ts_start, peer, &recorder.upstream, request_head),
+            plugins,
+            notes: AtomicUsize::new(0),
             started,
             inner: Mutex::new(Inner {
                 in_flight: Some(recorder.counters.ledger.accept()),
@@ -121,6 +135,14 @@ impl Capture {
         self.log.append(Kind::AnswerHead, at_us, head, Need::Vital);
     }
 
+    /// A plugin did something to it: that goes onto its line. Of more than a line tells the rest is left out.
+    #[expect(dead_code, reason = "for the mutators")]
+    pub(crate) fn note(&self, note: &Note) {
+        if self.notes.fetch_add(1, Ordering::Relaxed) < MOST_NOTES + MOST_FAILURES {
+            self.log.append(Kind::Plugin, self.now_us(), &note.encode(), Need::Vital);
+        }
+    }
+
     /// The exchange has become a WebSocket: from here on its tap tells of it, and nobody else.
     pub(crate) fn become_socket(&self, client: &Arc<Client>) -> SocketTap {
         let opening = self.captured(self.inner.lock().in_flight.take());
@@ -148,7 +170,8 @@ impl Capture {
     }
 
     fn captured(&self, in_flight: Option<InFlight>) -> Captured {
-        Captured { log: CapturedLog::Live(self.log.clone()), handed_over: Instant::now(), in_flight }
+        let log = CapturedLog::Live(self.log.clone());
+        Captured { log, plugins: Some(self.plugins.clone()), handed_over: Instant::now(), in_flight }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_log::exchange::End;
+use api_log::plugin::set::Set;
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
@@ -27,6 +28,9 @@ struct Under {
     lane: Rc<Lane>,
     client: Arc<Client>,
     capture: Option<Arc<Capture>>,
+    /// The plugins that it began under, and keeps; `None` if a capture filter wants it forwarded and nothing else.
+    #[expect(dead_code, reason = "for the mutators")]
+    plugins: Option<Arc<Set>>,
     open: Rc<Open>,
     /// The answer's body or a tunnel tells the end from now on.
     is_answered: Cell<bool>,
@@ -46,8 +50,12 @@ pub(crate) async fn forward(
         true => Some((Refusal::TooManyConnections, "too many client connections")),
         false => refuse(&request, &head),
     };
-    let capture = lane.captures(&request).then(|| Capture::begin(&lane.recorder, client.peer, &head));
-    let under = Under { lane, client, capture, open, is_answered: Cell::new(false) };
+    let plugins = lane.plugins(&request);
+    let capture = lane.captures(&plugins).then(|| {
+        let plugins = plugins.clone().unwrap_or_default();
+        Capture::begin(&lane.recorder, plugins, client.peer, &head)
+    });
+    let under = Under { lane, client, capture, plugins, open, is_answered: Cell::new(false) };
     match refusal {
         Some((refusal, message)) => under.refuse(refusal, End::Rejected, message),
         None => under.forward(request).await,
@@ -308,19 +316,24 @@ impl Settings {
 }
 
 impl Lane {
-    /// Whether this request is captured at all.
-    fn captures(&self, request: &Request<Incoming>) -> bool {
-        let live = self.live.load();
-        if !live.is_capturing {
-            return false;
+    /// The plugins that a request begins under; none if a capture filter wants it forwarded and nothing else, which is
+    /// counted here.
+    fn plugins(&self, request: &Request<Incoming>) -> Option<Arc<Set>> {
+        let plugins = self.recorder.plugins.pin();
+        if plugins.capture_filter(request.uri().path()).is_none() {
+            return Some(plugins);
         }
-        let is_filtered = live.capture_filter.matches(request.uri().path());
-        if is_filtered {
+        if self.live.load().is_capturing {
             let ledger = &self.recorder.counters.ledger;
             let _accepted = ledger.accept();
             ledger.count_filtered();
             self.recorder.counters.traces_dropped_capture_filter.increment();
         }
-        !is_filtered
+        None
+    }
+
+    /// Whether a request is captured at all.
+    fn captures(&self, plugins: &Option<Arc<Set>>) -> bool {
+        plugins.is_some() && self.live.load().is_capturing
     }
 }

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use api_log::exchange::End;
-use api_log::plugin::path_patterns::PathPatterns;
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -62,8 +61,6 @@ pub(crate) struct Arrival {
 /// What can be changed while lanes run. Read by each exchange and each new connection, without a lock.
 #[derive(Clone)]
 pub(crate) struct Live {
-    /// Paths that are forwarded and not captured.
-    pub(crate) capture_filter: PathPatterns,
     /// Whether anything is captured at all.
     pub(crate) is_capturing: bool,
     /// How long connections may be quiet.

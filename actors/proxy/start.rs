@@ -19,7 +19,6 @@ impl Live {
     /// As the configuration has it.
     pub(crate) fn of(config: &Config) -> Live {
         Live {
-            capture_filter: config.plugins.capture_filter.clone(),
             is_capturing: config.capture.enabled,
             limits: Limits {
                 read_header: config.timeouts.read_header,

@@ -8,6 +8,8 @@ use api_log::counters::InFlight;
 use api_log::exchange::{End, Exchange};
 use api_log::headers::Headers;
 use api_log::ids::{KeyHash, TraceId, UnixMillis};
+use api_log::plugin::note::Applied;
+use api_log::plugin::set::Set;
 
 use super::log::Log;
 use super::recovered::RecoveredLog;
@@ -21,6 +23,8 @@ const INTERRUPTED: &str = "the recorder ended before the exchange did";
 pub(crate) struct Captured {
     /// Its log.
     pub(crate) log: CapturedLog,
+    /// The plugins that it began under; `None` if they ended with an earlier process.
+    pub(crate) plugins: Option<Arc<Set>>,
     /// When it was handed over.
     pub(crate) handed_over: Instant,
     /// Counts it as in flight until it has an outcome.
@@ -119,6 +123,7 @@ pub(super) fn exchange(told: Told) -> Exchange {
         end,
         ttfb_ms: told.ttfb_ms,
         error,
+        applied: Applied { notes: told.notes, ..Applied::default() },
     }
 }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use api_log::config::Config;
 use api_log::counters::{Counters, DropCause};
+use api_log::exchange::Exchange;
 use api_log::ids::SegmentId;
 use api_log::media;
-use api_log::plugin::path_patterns::PathPatterns;
+use api_log::plugin::record::{self, Decision};
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::pressure::{DiskTrouble, Verdict};
@@ -28,6 +29,7 @@ use super::intake::Intake;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
 use crate::kit::{Budget, ChildHealth, Slot};
+use crate::plugins::InForce;
 use crate::retention::Gauge;
 
 /// How often an append is tried that is refused for another reason than the disk's trouble, before the trace is given up
@@ -56,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) saves_media: AtomicBool,
     /// What a reload changes.
     pub(crate) live: ArcSwap<Live>,
+    /// The plugins in force, for what does not bring its own.
+    pub(crate) plugins: Arc<InForce>,
     /// How many traces are read at once.
     pub(crate) parsing: Semaphore,
     /// What finished lines may take until they stand in their files.
@@ -78,8 +82,6 @@ pub(crate) struct Shared {
 
 /// What can be changed while traces are finalized.
 pub(crate) struct Live {
-    /// Paths whose traces are not recorded.
-    pub(crate) path_filter: PathPatterns,
     /// From which duration a trace is told of in the log.
     pub(crate) slow_trace: Option<Duration>,
 }
@@ -87,7 +89,7 @@ pub(crate) struct Live {
 impl Live {
     /// As the configuration has it.
     pub(crate) fn of(config: &Config) -> Live {
-        Live { path_filter: config.plugins.path_filter.clone(), slow_trace: config.timeouts.slow_trace }
+        Live { slow_trace: config.timeouts.slow_trace }
     }
 }
 
@@ -240,19 +242,19 @@ impl Args {
         let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
         let saves_media = shared.saves_media.load(Ordering::Relaxed);
         let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
-        let live = shared.live.load();
-        let is_filtered = |path: &str| {
-            let is_filtered = live.path_filter.matches(path);
-            match (is_filtered, is_first_try) {
-                (true, _) => {}
-                (false, true) => fault!("finalizer"),
-                (false, false) => fault!("finalizer.raw"),
+        let prepare = |exchange: &mut Exchange| {
+            let plugins = trace.content.plugins().cloned().unwrap_or_else(|| shared.plugins.pin());
+            let decision = record::prepare(&plugins, exchange);
+            match (decision, is_first_try) {
+                (Decision::LeaveOut, _) => {}
+                (Decision::Record, true) => fault!("finalizer"),
+                (Decision::Record, false) => fault!("finalizer.raw"),
             }
-            is_filtered
+            decision
         };
         let mut finished = match bodies_dropped {
-            Some(why) => trace.content.finalize_without_bodies(settings, why, is_filtered)?,
-            None => trace.content.finalize(is_first_try.then_some(settings), is_filtered)?,
+            Some(why) => trace.content.finalize_without_bodies(settings, why, prepare)?,
+            None => trace.content.finalize(is_first_try.then_some(settings), prepare)?,
         };
         if !is_first_try && bodies_dropped.is_none() {
             shared.counters.recording.finalized_raw.increment();

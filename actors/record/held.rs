@@ -10,7 +10,10 @@ use std::time::Instant;
 
 use api_log::client;
 use api_log::counters::InFlight;
+use api_log::exchange::Exchange;
 use api_log::ids::{KeyHash, SegmentId, TraceId};
+use api_log::plugin::record::Decision;
+use api_log::plugin::set::Set;
 use api_log::socket::SocketTrace;
 use api_log::trace::{
     BodiesDropped, FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw,
@@ -70,31 +73,41 @@ impl Content {
         }
     }
 
-    /// Its line and row, unless its path is `filtered`; without settings nothing in it is read. Spooled bytes are
-    /// read back here (blocking).
+    /// The plugins that it began under. `None` for what has no beginning of its own in this process: a piece of a
+    /// socket, which may be open for days, and what an earlier process left.
+    pub(crate) fn plugins(&self) -> Option<&Arc<Set>> {
+        match self {
+            Content::Exchange(captured) => captured.plugins.as_ref(),
+            Content::Piece(_) => None,
+        }
+    }
+
+    /// Its line and row, unless `prepare`, which may put something on it, wants it gone; without settings nothing in it
+    /// is read. Spooled bytes are read back here (blocking).
     pub(crate) fn finalize(
         &self,
         settings: Option<&FinalizeSettings>,
-        filtered: impl FnOnce(&str) -> bool,
+        prepare: impl FnOnce(&mut Exchange) -> Decision,
     ) -> Option<Finished> {
-        let is_filtered = |target: &str| filtered(target.split('?').next().unwrap_or_default());
         match self {
             Content::Exchange(captured) => {
-                let exchange = captured.exchange();
-                if is_filtered(&exchange.target) {
-                    return None;
-                }
+                let exchange = prepared(captured.exchange(), prepare)?;
                 Some(settings.map_or_else(|| finalize_raw(&exchange), |settings| finalize(&exchange, settings)))
             }
             Content::Piece(piece) => {
                 let trace = &piece.trace;
-                if is_filtered(&trace.handshake.target) {
-                    return None;
-                }
-                Some(settings.map_or_else(|| finalize_piece_raw(trace), |settings| finalize_piece(trace, settings)))
+                let applied = prepared(trace.exchange(), prepare)?.applied;
+                Some(match settings {
+                    Some(settings) => finalize_piece(trace, applied, settings),
+                    None => finalize_piece_raw(trace, applied),
+                })
             }
         }
     }
+}
+
+fn prepared(mut exchange: Exchange, prepare: impl FnOnce(&mut Exchange) -> Decision) -> Option<Exchange> {
+    (prepare(&mut exchange) == Decision::Record).then_some(exchange)
 }
 
 impl Content {
@@ -125,17 +138,17 @@ impl Content {
         &self,
         settings: &FinalizeSettings,
         why: BodiesDropped,
-        filtered: impl FnOnce(&str) -> bool,
+        prepare: impl FnOnce(&mut Exchange) -> Decision,
     ) -> Option<Finished> {
-        let is_filtered = |target: &str| filtered(target.split('?').next().unwrap_or_default());
         match self {
             Content::Exchange(captured) => {
-                let exchange = captured.exchange();
-                (!is_filtered(&exchange.target)).then(|| finalize_without_bodies(exchange, settings, why))
+                let exchange = prepared(captured.exchange(), prepare)?;
+                Some(finalize_without_bodies(exchange, settings, why))
             }
             Content::Piece(piece) => {
                 let trace = &piece.trace;
-                (!is_filtered(&trace.handshake.target)).then(|| finalize_piece_without_bodies(trace, settings, why))
+                let applied = prepared(trace.exchange(), prepare)?.applied;
+                Some(finalize_piece_without_bodies(trace, applied, settings, why))
             }
         }
     }

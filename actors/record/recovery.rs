@@ -156,13 +156,14 @@ impl Args {
         let handed_over = Instant::now();
         if what == What::Exchange {
             let log = CapturedLog::Recovered(Box::new(log));
-            return Some(Content::Exchange(Captured { log, handed_over, in_flight: Some(accept()) }));
+            return Some(Content::Exchange(Captured { log, plugins: None, handed_over, in_flight: Some(accept()) }));
         }
         let id = if what == What::RestOfSocket { log.other_id() } else { log.id };
         // What cannot be read is missing at the end, and says so.
         let mut handshake = exchange(log.told().0);
         let unread = Unread { client: take(&mut handshake.request), server: take(&mut handshake.response) };
-        let captured = Captured { log: CapturedLog::Recovered(Box::new(log)), handed_over, in_flight: None };
+        let captured =
+            Captured { log: CapturedLog::Recovered(Box::new(log)), plugins: None, handed_over, in_flight: None };
         if what == What::RestOfSocket && unread.client.wire_bytes + unread.server.wire_bytes == 0 {
             return None;
         }

@@ -86,6 +86,7 @@ impl System {
     fn take_over(&self, config: &Config) {
         crate::log::set_level(config.logging.level);
         self.lanes_live.store(Arc::new(proxy::Live::of(config)));
+        self.plugins.take_over(config);
         self.shared.live.store(Arc::new(finalizer::Live::of(config)));
         self.max_body_bytes.store(config.storage.max_body_bytes, Ordering::Relaxed);
         self.api.take_over(config);

@@ -3,6 +3,7 @@
 use super::record::{Begin, Ended, Kind, Record, Records, read_fields, take_number};
 use crate::headers::Headers;
 use crate::ids::{TraceId, UnixMillis};
+use crate::plugin::note::Note;
 use crate::recording::{Mark, Recording};
 
 /// What a log tells.
@@ -26,6 +27,8 @@ pub struct Told {
     pub response_trailers: Headers,
     /// It had become a socket: the bodies are what passed on it and has no outcome yet.
     pub is_socket: bool,
+    /// What plugins did to it, as long as it passed.
+    pub notes: Vec<Note>,
     /// How it ended; `None` if the log does not say.
     pub ended: Option<Ended>,
     /// When the last that is known happened, in microseconds since the beginning.
@@ -46,6 +49,7 @@ impl Told {
             request_trailers: Headers::new(),
             response_trailers: Headers::new(),
             is_socket: false,
+            notes: Vec::new(),
             ended: None,
             last_us: 0,
         }
@@ -69,6 +73,7 @@ pub struct LogReader {
     response: Recording,
     request_trailers: Vec<u8>,
     response_trailers: Vec<u8>,
+    notes: Vec<u8>,
     is_socket: bool,
     ended: Option<Ended>,
     last_us: u64,
@@ -139,6 +144,7 @@ impl LogReader {
             request_trailers: read_fields(&self.request_trailers),
             response_trailers: read_fields(&self.response_trailers),
             is_socket: self.is_socket,
+            notes: Note::decode_all(&self.notes),
             ended: self.ended,
             last_us: self.last_us,
         };
@@ -170,6 +176,7 @@ impl LogReader {
             Kind::ResponseTrailers => self.response_trailers.extend_from_slice(payload),
             Kind::RequestCut => cut(&mut self.request, payload),
             Kind::ResponseCut => cut(&mut self.response, payload),
+            Kind::Plugin => self.notes.extend_from_slice(payload),
             Kind::Socket => self.is_socket = true,
             Kind::SocketClient => keep(&mut self.request, payload, at_us),
             Kind::SocketServer => keep(&mut self.response, payload, at_us),

@@ -46,11 +46,13 @@ pub enum Kind {
     SocketClient = 13,
     /// Bytes of a socket from the server.
     SocketServer = 14,
+    /// What a plugin did ([`Note`](crate::plugin::note::Note)s, behind each other).
+    Plugin = 15,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Begin,
         Kind::RequestHead,
         Kind::RequestBody,
@@ -65,6 +67,7 @@ impl Kind {
         Kind::Socket,
         Kind::SocketClient,
         Kind::SocketServer,
+        Kind::Plugin,
     ];
 
     fn of(byte: u8) -> Option<Kind> {

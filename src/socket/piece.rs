@@ -198,6 +198,7 @@ mod tests {
             end: End::Complete,
             ttfb_ms: Some(3),
             error: None,
+            applied: Default::default(),
         }
     }
 

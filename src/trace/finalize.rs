@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::applied;
 use super::body::{Body, Form};
 use super::derive::{Derived, Facts, Payload, body_json, derive};
 use super::row::Row;
@@ -228,6 +229,7 @@ pub(super) fn tail(line: &mut String, exchange: &Exchange, disconnected: bool) {
     if let Some(error) = &exchange.error {
         write::string_member(line, "error", error);
     }
+    applied::write(line, &exchange.applied);
 }
 
 pub(super) fn trailers(line: &mut String, trailers: &Headers) {
@@ -269,7 +271,7 @@ pub(super) fn facts(exchange: &Exchange, client: String, key: KeyHash) -> Facts 
         first_event_ms: None,
         req_bytes: Some(exchange.request.wire_bytes),
         resp_bytes: Some(exchange.response.wire_bytes),
-        tags: Vec::new(),
+        tags: exchange.applied.tags.clone(),
         saw_done: false,
         saw_terminator: false,
     }
@@ -306,7 +308,7 @@ pub(super) fn bare_row(exchange: &Exchange, key: KeyHash, protocol: Protocol) ->
         first_event_ms: None,
         req_bytes: Some(exchange.request.wire_bytes),
         resp_bytes: Some(exchange.response.wire_bytes),
-        tags: Vec::new(),
+        tags: exchange.applied.tags.clone(),
     }
 }
 

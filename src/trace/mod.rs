@@ -5,6 +5,7 @@
 
 pub mod view;
 
+mod applied;
 pub(crate) mod asked;
 mod body;
 pub(crate) mod derive;

@@ -14,21 +14,23 @@ use super::finalize::{self, FinalizeSettings, Finished};
 use super::view::{Answer, EventView, TraceView};
 use super::write;
 use crate::client;
+use crate::exchange::Exchange;
 use crate::media;
+use crate::plugin::note::Applied;
 use crate::protocol::Protocol;
 use crate::recording::{Mark, Recording};
 use crate::socket::{Origin, Piece, Sent, SocketData, SocketEvent, SocketTrace, TurnEnd};
 use crate::wire::json;
 use crate::wire::websocket::Side;
 
-/// The line and row of a piece of a socket. As [`finalize()`](super::finalize()), it never fails.
-pub fn finalize_piece(trace: &SocketTrace, settings: &FinalizeSettings) -> Finished {
+/// The line and row of a piece of a socket, to which plugins did this. As [`finalize()`](super::finalize()), it never fails.
+pub fn finalize_piece(trace: &SocketTrace, applied: Applied, settings: &FinalizeSettings) -> Finished {
     let (request, events): (Option<&SocketData>, &[SocketEvent]) = match &trace.piece {
         Piece::Turn(turn) => (turn.request.as_ref(), &turn.events),
         Piece::Part(part) => (None, &part.events),
-        Piece::Unread(_) => return finalize_piece_raw(trace),
+        Piece::Unread(_) => return finalize_piece_raw(trace, applied),
     };
-    let exchange = trace.exchange();
+    let exchange = Exchange { applied, ..trace.exchange() };
     let protocol = Protocol::of(&exchange.method, &exchange.target);
     let key = client::key_hash(&exchange.request_headers, &exchange.target);
     let client = client::address(&exchange.request_headers, exchange.peer, &settings.trusted_proxies);
@@ -89,8 +91,8 @@ pub fn finalize_piece(trace: &SocketTrace, settings: &FinalizeSettings) -> Finis
 }
 
 /// The line and row of a piece that nobody could read, or on which a parser died: what there is of it, unread.
-pub fn finalize_piece_raw(trace: &SocketTrace) -> Finished {
-    let mut exchange = trace.exchange();
+pub fn finalize_piece_raw(trace: &SocketTrace, applied: Applied) -> Finished {
+    let mut exchange = Exchange { applied, ..trace.exchange() };
     let (request, events): (Option<&SocketData>, &[SocketEvent]) = match &trace.piece {
         Piece::Turn(turn) => (turn.request.as_ref(), &turn.events),
         Piece::Part(part) => (None, &part.events),

@@ -5,6 +5,7 @@ use super::socket::membership;
 use super::write;
 use crate::client;
 use crate::exchange::Exchange;
+use crate::plugin::note::Applied;
 use crate::socket::SocketTrace;
 use crate::store::pressure::DiskTrouble;
 
@@ -49,8 +50,13 @@ pub fn finalize_without_bodies(mut exchange: Exchange, settings: &FinalizeSettin
 }
 
 /// The same of a piece of a socket: what was sent is left out, what is known about it is not.
-pub fn finalize_piece_without_bodies(trace: &SocketTrace, settings: &FinalizeSettings, why: BodiesDropped) -> Finished {
-    let mut exchange = trace.exchange();
+pub fn finalize_piece_without_bodies(
+    trace: &SocketTrace,
+    applied: Applied,
+    settings: &FinalizeSettings,
+    why: BodiesDropped,
+) -> Finished {
+    let mut exchange = Exchange { applied, ..trace.exchange() };
     leave_out(&mut exchange);
     let client = client::address(&exchange.request_headers, exchange.peer, &settings.trusted_proxies);
     let finished = raw(&exchange, client, |line| {
@@ -113,6 +119,7 @@ mod tests {
             end: End::Complete,
             ttfb_ms: Some(3),
             error: None,
+            applied: Default::default(),
         }
     }
 

@@ -37,6 +37,12 @@ pub(super) fn bool_member(out: &mut String, name: &str, claim: bool) {
     out.push_str(if claim { "true" } else { "false" });
 }
 
+/// Appends a member that is a list of texts.
+pub(super) fn strings(out: &mut String, name: &str, texts: &[String]) {
+    member(out, name);
+    list(out, texts, |out, text| json::write_string(out, text));
+}
+
 /// A string member of something that needs no escaping.
 pub(super) fn plain_member(out: &mut String, name: &str, value: impl std::fmt::Display) {
     member(out, name);

@@ -43,6 +43,7 @@ pub(crate) fn exchange(folder: &Path) -> Exchange {
         end: times.end,
         ttfb_ms: Some(times.head_ms),
         error: None,
+        applied: Default::default(),
     }
 }
 

@@ -12,7 +12,8 @@ fn opening() -> (Arc<Log>, Arc<Captured>, tempfile::TempDir) {
     let id = TraceId::from_bytes([1; 16]);
     let log =
         Log::begin(&shared, id, UnixMillis(0), ([127, 0, 0, 1], 1).into(), "http://gw", b"GET / HTTP/1.1\r\n\r\n");
-    let captured = Captured { log: CapturedLog::Live(log.clone()), handed_over: Instant::now(), in_flight: None };
+    let log_again = CapturedLog::Live(log.clone());
+    let captured = Captured { log: log_again, plugins: None, handed_over: Instant::now(), in_flight: None };
     (log, Arc::new(captured), dir)
 }
 
