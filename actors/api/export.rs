@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use api_log::export::profile::{Hidden, Profiles};
 use api_log::export::{self, Chosen, ExportError, Format, Request};
 use api_log::ids::UnixMillis;
 use api_log::index::filter::Filter;
@@ -45,14 +46,16 @@ struct Asked {
     all: bool,
     /// No cap in bytes.
     bytes_all: bool,
+    /// The profile of what is hidden.
+    hidden: Option<Hidden>,
 }
 
 impl Asked {
-    fn parse(params: &Params) -> Result<Asked, Problem> {
+    fn parse(params: &Params, profiles: &Profiles, secret: &str) -> Result<Asked, Problem> {
         // The viewer sends the list's `limit` along; it has no meaning here.
-        let own = ["limit", "cursor", "all", "bytes_all", "format"];
+        let own = ["limit", "cursor", "all", "bytes_all", "format", "redact"];
         let filter = Filter::parse(params.pairs(), &own).map_err(|bad| Problem::bad_param(&bad.param, &bad.detail))?;
-        let mut asked = Asked { filter, format: Format::Zip, all: false, bytes_all: false };
+        let mut asked = Asked { filter, format: Format::Zip, all: false, bytes_all: false, hidden: None };
         for (name, value) in params.first_of_each() {
             let switch = || match value {
                 "1" | "true" => Ok(true),
@@ -65,6 +68,15 @@ impl Asked {
                 "format" => {
                     let format = Format::named(value);
                     asked.format = format.ok_or_else(|| Problem::bad_param(name, "must be zip, jsonl or har"))?;
+                }
+                "redact" => {
+                    let redaction = profiles.get(value);
+                    let redaction = redaction.ok_or_else(|| {
+                        Problem::bad_param(name, "must be credentials, or a profile of api.redact_profiles")
+                    })?;
+                    // With the token the placeholders change too.
+                    asked.hidden =
+                        Some(Hidden { profile: value.to_owned(), redaction, secret: format!("export {secret}") });
                 }
                 _ => {}
             }
@@ -95,7 +107,8 @@ enum Told {
 
 /// `GET /api/export`.
 pub(crate) async fn export(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let asked = Asked::parse(&Params::of(query.as_deref()))?;
+    let params = Params::of(query.as_deref());
+    let asked = Asked::parse(&params, &api.parts.redact_profiles, &api.token.load().secret)?;
     let place = api.exports.try_take(0).ok_or_else(Problem::busy)?;
     let (tell, mut told) = mpsc::channel(CHUNKS_WAITING);
     let format = asked.format;
@@ -216,7 +229,12 @@ impl Maker {
         let left_out = if *format == Format::Jsonl { chosen.leave_out_gone() } else { 0 };
         has_begun.store(true, Ordering::Relaxed);
         send(&self.tell, Told::Begins { left_out })?;
-        let request = Request { filter: filter.clone(), limit: None, leases: Some(self.leases.clone()) };
+        let request = Request {
+            filter: filter.clone(),
+            limit: None,
+            leases: Some(self.leases.clone()),
+            hidden: self.asked.hidden.clone(),
+        };
         let mut out = Chunks { tell: &self.tell, gathered: Vec::with_capacity(CHUNK) };
         let report = chosen.write(*format, &request, &mut out, &self.order.work)?;
         out.flush()?;
@@ -298,11 +316,12 @@ mod tests {
 
     #[test]
     fn parameters_are_read_and_refused_by_name() {
-        let asked = |query: &str| Asked::parse(&Params::of(Some(query)));
+        let asked = |query: &str| Asked::parse(&Params::of(Some(query)), &Profiles::new(), "s");
         let read = asked("limit=any&cursor=any&all=1&bytes_all=true&format=har&model=m").unwrap();
         assert!(read.all && read.bytes_all && read.format == Format::Har && read.filter.model.is_some());
         assert_eq!(asked("").unwrap().format, Format::Zip);
-        for bad in ["all=yes", "bytes_all=2", "format=tar", "status=3xx", "everything=1"] {
+        assert_eq!(asked("redact=credentials").unwrap().hidden.unwrap().profile, "credentials");
+        for bad in ["redact=other", "all=yes", "bytes_all=2", "format=tar", "status=3xx", "everything=1"] {
             assert!(asked(bad).is_err(), "{bad}");
         }
     }

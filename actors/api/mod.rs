@@ -32,6 +32,7 @@ use std::time::Instant;
 
 use api_log::config::Config;
 use api_log::counters::Counters;
+use api_log::export::profile::Profiles;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::token::{self, Token, TokenError};
@@ -101,6 +102,8 @@ pub(crate) struct Parts {
     pub(crate) metrics_want_token: bool,
     /// The most bytes of files that an export reads.
     pub(crate) export_byte_cap: Option<u64>,
+    /// What exports can hide.
+    pub(crate) redact_profiles: Profiles,
 }
 
 impl State {

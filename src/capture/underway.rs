@@ -172,7 +172,8 @@ impl Underway {
             | Kind::ResponseTrailers
             | Kind::RequestCut
             | Kind::SocketClient
-            | Kind::SocketServer => {}
+            | Kind::SocketServer
+            | Kind::Plugin => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! The kinds of values that are lists: networks and path patterns.
+//! The kinds of values that are lists: networks, path patterns, profiles.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::kinds::Kind;
 use super::sources::{Flaw, Raw, quoted};
 use super::table::Rules;
+use crate::export::profile::Profiles;
 use crate::plugin::path_patterns::PathPatterns;
 
 /// Address ranges; a single address is the range of itself.
@@ -58,6 +59,31 @@ impl Kind for Patterns {
 
     fn show(value: &PathPatterns) -> String {
         value.iter().map(|it| it.to_string()).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Profiles of what an export hides.
+pub(super) struct RedactProfiles;
+
+impl Kind for RedactProfiles {
+    type Value = Profiles;
+    const NAME: &'static str = "a list of profiles";
+    const IS_LIST: bool = true;
+
+    fn read(raw: &Raw, rules: Rules) -> Result<Profiles, Vec<Flaw>> {
+        let mut profiles = Profiles::new();
+        read_items::<RedactProfiles>(raw, rules, |text| {
+            profiles.add(text).map_err(|why| format!("is not a profile: {why}"))
+        })?;
+        Ok(profiles)
+    }
+
+    fn allowed(_: Rules) -> String {
+        "a list of profiles like \"support: header=x-team query=user json=$..email\"".to_owned()
+    }
+
+    fn show(value: &Profiles) -> String {
+        value.iter().collect::<Vec<_>>().join(",")
     }
 }
 

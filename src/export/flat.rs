@@ -18,7 +18,7 @@ pub(super) fn jsonl<W: Write>(
     for segment in &chosen.segments {
         let lease = lines::lease(request, segment, report);
         if lease.is_ok() {
-            let copied = lines::each(chosen.layout, &chosen.selection, segment, work, |line| {
+            let copied = lines::each(chosen.layout, &chosen.selection, segment, request, work, |line| {
                 out.write_all(line)?;
                 Ok(out.write_all(b"\n")?)
             })?;

@@ -35,7 +35,7 @@ pub(super) fn write<W: Write>(
             continue;
         }
         let mut odd = 0;
-        let copied = lines::each(chosen.layout, &chosen.selection, segment, work, |line| {
+        let copied = lines::each(chosen.layout, &chosen.selection, segment, request, work, |line| {
             let text = String::from_utf8_lossy(line);
             match serde_json::from_str::<Line<'_>>(&text) {
                 Ok(line) => {

@@ -41,11 +41,11 @@ pub(super) fn write<W: Write>(
 ) -> Result<(), ExportError> {
     let Ok(_lease) = lease(request, of, report) else { return Ok(()) };
     let extent = extent(layout, selection, of)?;
-    let mut copied = copy(archive, layout, selection, of, extent, work)?;
+    let mut copied = copy(archive, layout, selection, of, (extent, request), work)?;
     if extent == Extent::Whole && copied.traces > 0 && copied.traces < of.traces {
         // The name would promise what the entry does not hold.
         archive.withdraw(&name(of, Extent::Whole))?;
-        copied = copy(archive, layout, selection, of, Extent::Partial, &Work::new())?;
+        copied = copy(archive, layout, selection, of, (Extent::Partial, request), &Work::new())?;
     }
     copied.tell(of, report);
     Ok(())
@@ -108,11 +108,11 @@ fn copy<W: Write>(
     layout: &Layout,
     selection: &Selection<'_>,
     of: &SelectedSegment,
-    extent: Extent,
+    (extent, request): (Extent, &Request),
     work: &Work,
 ) -> Result<Copied, ExportError> {
     let mut is_begun = false;
-    each(layout, selection, of, work, |line| {
+    each(layout, selection, of, request, work, |line| {
         // Only now: an entry without a line would be of no use.
         if !std::mem::replace(&mut is_begun, true) {
             archive.begin(&name(of, extent), Some(of.first_ts), of.bytes)?;
@@ -123,11 +123,13 @@ fn copy<W: Write>(
     })
 }
 
-/// Gives every selected line of a segment, verbatim and without its newline, in the order of the file.
+/// Gives every selected line of a segment without its newline, in the order of the file: verbatim, but for what is
+/// hidden.
 pub(super) fn each(
     layout: &Layout,
     selection: &Selection<'_>,
     of: &SelectedSegment,
+    request: &Request,
     work: &Work,
     mut take: impl FnMut(&[u8]) -> Result<(), ExportError>,
 ) -> Result<Copied, ExportError> {
@@ -153,7 +155,10 @@ pub(super) fn each(
                 return Ok(());
             }
         };
-        take(line)?;
+        match &request.hidden {
+            Some(hidden) => take(&hidden.line(line))?,
+            None => take(line)?,
+        }
         copied.traces += 1;
         copied.bytes += u64::from(place.bytes) + 1;
         Ok(())

@@ -25,6 +25,7 @@ mod guides;
 mod har;
 mod lines;
 mod media;
+pub mod profile;
 mod readme;
 
 use std::io::{self, Write};
@@ -40,6 +41,7 @@ use crate::store::layout::{Form, Layout};
 use crate::store::lease::Leases;
 use crate::work::{Cancelled, Work};
 use archive::Archive;
+use profile::Hidden;
 
 /// Skipped things that are named; beyond, they are counted only.
 const MOST_SKIPPED: usize = 1000;
@@ -54,6 +56,8 @@ pub struct Request {
     /// In the recorder's own process: a lease is held of every segment while it is read. Anyone else finds some
     /// deleted meanwhile.
     pub leases: Option<Leases>,
+    /// What is replaced by placeholders on its way out. Attachments, in which nothing can be looked for, stay away then.
+    pub hidden: Option<Hidden>,
 }
 
 /// What an archive holds.
@@ -289,8 +293,10 @@ impl<'c> Chosen<'c> {
         for segment in &self.segments {
             lines::write(&mut archive, layout, selection, segment, request, work, report)?;
         }
-        work.begin("packing attachments", 0);
-        media::write(&mut archive, layout, selection, request, work, report)?;
+        if request.hidden.is_none() {
+            work.begin("packing attachments", 0);
+            media::write(&mut archive, layout, selection, request, work, report)?;
+        }
         guides::write(&mut archive)?;
         archive.text("README.md", &readme::text(request, report, UnixMillis::now()))?;
         Ok(archive.finish()?)

@@ -237,3 +237,41 @@ fn who_leaves_in_the_middle_leaves_nothing_behind() {
     assert_eq!(exported(&recorder, "format=jsonl").len(), file(dir.path()).len());
     recorder.stop();
 }
+
+#[test]
+fn what_is_to_be_hidden_leaves_in_no_form_and_stays_in_what_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: Vec<String> =
+        (1..=2).map(|number| text(number, "/v1/x?key=sk-query", r#""body":{"user":{"email":"a@b"}}"#)).collect();
+    write_texts(dir.path(), FILE, &lines);
+    let media = dir.path().join("2026-05-27/aaaaaaaa/media").join(id(1));
+    std::fs::create_dir_all(&media).unwrap();
+    std::fs::write(media.join("0.txt"), "attached sk-secret").unwrap();
+    let profile = [("APILOG_API_REDACT_PROFILES", "support: json=$..email, other: header=x")];
+    let recorder = Recorder::with(dir.path(), &profile);
+    recorder.await_rows("", 2);
+    let stored = file(dir.path());
+    for (profile, secrets) in
+        [("credentials", &["sk-secret", "sk-query"][..]), ("support", &["sk-secret", "sk-query", "a@b"])]
+    {
+        let archive = entries(exported(&recorder, &format!("redact={profile}")));
+        assert_eq!(archive.len(), 4, "no attachments: {:?}", archive.iter().map(|it| &it.0).collect::<Vec<_>>());
+        assert!(archive[3].1.contains(&format!("profile `{profile}`")) && !archive[3].1.contains("in clear"));
+        let jsonl = String::from_utf8(exported(&recorder, &format!("format=jsonl&redact={profile}"))).unwrap();
+        assert_eq!(archive[0], (format!("data/{FILE}"), jsonl.clone()));
+        let har = String::from_utf8(exported(&recorder, &format!("format=har&redact={profile}"))).unwrap();
+        for text in [&jsonl, &har] {
+            secrets.iter().for_each(|secret| assert!(!text.contains(secret), "{secret}: {text}"));
+        }
+        har::from_slice(har.as_bytes()).unwrap();
+        // Equal values are hidden alike, today and tomorrow.
+        let token =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap()["req"]["headers"]["Authorization"].to_string();
+        let tokens: Vec<String> = jsonl.lines().map(token).collect();
+        assert!(tokens[0].starts_with("\"[redacted:") && tokens[0] == tokens[1], "{tokens:?}");
+        assert_eq!(exported(&recorder, &format!("format=jsonl&redact={profile}")), jsonl.as_bytes());
+    }
+    assert_eq!(file(dir.path()), stored);
+    let reply = export(&recorder, "redact=nothing");
+    assert_eq!((reply.status, &reply.json()["param"]), (400, &"redact".into()));
+}

@@ -7,6 +7,7 @@ mod stack;
 
 mod answers;
 mod attachments;
+mod contract;
 mod detail;
 mod export;
 mod health;
