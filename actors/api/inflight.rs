@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use api_log::capture::underway::{Codings, Underway};
 use api_log::ids::TraceId;
+use api_log::wire::websocket::Side;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast};
 
 use super::State as Api;
 use super::errors::{Answer, Problem};
@@ -23,7 +25,7 @@ use super::params::Params;
 use super::tail::HEARTBEAT;
 use super::{lines, replay, streams};
 use crate::kit::{Budget, Permit};
-use crate::record::{LetGo, Log, LogShared, LookedAt};
+use crate::record::{Heard, LetGo, Log, LogShared, LookedAt};
 
 /// Exchanges that are shown, unless the caller says otherwise, and at most.
 const USUAL: usize = 100;
@@ -103,7 +105,7 @@ pub(crate) async fn events(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Params::of(query.as_deref()).expect_none()?;
+    let side = side(&Params::of(query.as_deref()))?;
     let none =
         || Problem::not_found("no exchange under way has this id; what has ended is at /api/traces/{id} and …/replay");
     let id = lines::id(id).map_err(|_| none())?;
@@ -119,15 +121,12 @@ pub(crate) async fn events(
     };
     let found = tokio::task::spawn_blocking(find).await.map_err(|error| Problem::server_error(&error))?;
     let (log, underway, looked) = found.ok_or_else(none)?;
-    if underway.is_socket() {
-        let told = "a WebSocket's messages are recorded by turns or in parts while it is open; see /api/tail";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "not_streaming", told).with("detail", told));
-    }
     let mut follower = Follower {
         api: api.clone(),
         id,
         log,
         step: Step::Following(Box::new(underway)),
+        side,
         given: 0,
         skip: last.map_or(0, |last| last.saturating_add(1)),
         ready: VecDeque::new(),
@@ -135,8 +134,22 @@ pub(crate) async fn events(
         _place: place,
     };
     follower.take(looked);
+    follower.notice_socket();
     let events = futures_util::stream::unfold(follower, Follower::next);
     Ok(streams::events(&api, Body::from_stream(events)))
+}
+
+/// Whose messages of a socket are wanted: the server's, unless the caller says otherwise.
+fn side(params: &Params) -> Result<Option<Side>, Problem> {
+    let mut side = Some(Side::Server);
+    for (name, value) in params.first_of_each() {
+        if name != "dir" {
+            return Err(Problem::bad_param(name, "unknown parameter"));
+        }
+        let named = replay::side(value);
+        side = named.ok_or_else(|| Problem::bad_param(name, "must be server, client or both"))?;
+    }
+    Ok(side)
 }
 
 /// What a look found: events, and whether to look again at once, later, or not any more.
@@ -180,6 +193,8 @@ struct Follower {
     given: u64,
     /// The caller has so many already.
     skip: u64,
+    /// Whose messages, of a socket.
+    side: Option<Side>,
     ready: VecDeque<Bytes>,
     heard: Instant,
     _place: Permit,
@@ -187,6 +202,8 @@ struct Follower {
 
 enum Step {
     Following(Box<Underway>),
+    /// It is a socket: its messages come as its reader tells them.
+    Listening(broadcast::Receiver<Arc<Heard>>),
     /// The capture is gone; what is left is read from the trace.
     Recorded,
     Over,
@@ -213,6 +230,7 @@ impl Follower {
                     let then = looked.then;
                     self.step = Step::Following(underway);
                     self.take(looked);
+                    self.notice_socket();
                     if then == Then::Later && self.ready.is_empty() {
                         if self.heard.elapsed() >= HEARTBEAT {
                             self.ready.push_back(Bytes::from_static(b": heartbeat\n\n"));
@@ -221,6 +239,7 @@ impl Follower {
                         }
                     }
                 }
+                Step::Listening(listening) => self.hear(listening).await,
                 Step::Recorded => self.take_recorded().await,
                 Step::Over => return None,
             }
@@ -234,6 +253,35 @@ impl Follower {
             Then::Ended(end) => self.end(Some(end)),
             Then::LetGo => self.step = Step::Recorded,
         }
+    }
+
+    /// An exchange that has become a socket goes on as one. What its messages were before is not known any more.
+    fn notice_socket(&mut self) {
+        if matches!(&self.step, Step::Following(underway) if underway.is_socket())
+            && let Some(socket) = self.api.parts.open_sockets.get(self.id)
+        {
+            (self.step, self.skip) = (Step::Listening(socket.listen()), 0);
+        }
+    }
+
+    async fn hear(&mut self, mut listening: broadcast::Receiver<Arc<Heard>>) {
+        match tokio::time::timeout(HEARTBEAT, listening.recv()).await {
+            Err(_) => self.ready.push_back(Bytes::from_static(b": heartbeat\n\n")),
+            Ok(Ok(heard)) if self.side.is_none_or(|side| side == heard.side) => match &heard.frame {
+                Some(frame) => self.give(frame.as_bytes()),
+                None => self.tell_skipped(1),
+            },
+            Ok(Ok(_)) => {}
+            Ok(Err(RecvError::Lagged(missed))) => self.tell_skipped(missed),
+            // Its pieces are traces of their own: how it ended stands in the last of them.
+            Ok(Err(RecvError::Closed)) => return self.end(None),
+        }
+        self.step = Step::Listening(listening);
+    }
+
+    fn tell_skipped(&mut self, messages: u64) {
+        let told = json!({"skipped": messages});
+        self.ready.push_back(format!("event: api-log.skipped\ndata: {told}\n\n").into());
     }
 
     /// Takes the events that had no time to be read from the capture from the line.

@@ -42,9 +42,9 @@ use tokio::sync::watch;
 
 use crate::kit::{BoundReport, Budget, Condition, Depth, Escalation, Registry};
 use crate::proxy::listener::Front;
-use crate::record::LogShared;
 use crate::record::finalizer::Shared;
 use crate::record::recovery::Work as RecoveryWork;
+use crate::record::{LogShared, OpenSockets};
 use crate::retention::Live;
 use crate::system::LastReload;
 
@@ -100,6 +100,8 @@ pub(crate) struct Parts {
     pub(crate) last_reload: LastReload,
     pub(crate) media_is_overridden: bool,
     pub(crate) metrics_want_token: bool,
+    /// Open WebSockets.
+    pub(crate) open_sockets: Arc<OpenSockets>,
     /// The most bytes of files that an export reads.
     pub(crate) export_byte_cap: Option<u64>,
     /// What exports can hide.

@@ -148,17 +148,7 @@ fn pace(params: &Params) -> Result<Pace, Problem> {
             "nodelay" => has_no_delay = matches!(value, "1" | "true"),
             "from" => pace.from = number()?,
             "to" => pace.to = Some(number()?),
-            "dir" => {
-                pace.side = match value {
-                    "both" => None,
-                    side => Some(
-                        Side::ALL
-                            .into_iter()
-                            .find(|it| it.name() == side)
-                            .ok_or_else(|| bad("must be server, client or both"))?,
-                    ),
-                }
-            }
+            "dir" => pace.side = side(value).ok_or_else(|| bad("must be server, client or both"))?,
             unknown => return Err(Problem::bad_param(unknown, "unknown parameter")),
         }
     }
@@ -166,6 +156,14 @@ fn pace(params: &Params) -> Result<Pace, Problem> {
         pace.speed = None;
     }
     Ok(pace)
+}
+
+/// Whose messages of a socket: one side's, or (`None` within) both.
+pub(super) fn side(named: &str) -> Option<Option<Side>> {
+    match named {
+        "both" => Some(None),
+        side => Side::ALL.into_iter().find(|it| it.name() == side).map(Some),
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::kit::Permit;
 /// Those who follow at once: each asks the index after each of its transactions.
 pub(super) const AT_ONCE: usize = 64;
 /// Whoever is more rows behind than this skips all but the last of them.
-const BOUNDS: Bounds = Bounds { page: 200, most_behind: 10_000, kept: 1_000 };
+const BOUNDS: Bounds = Bounds { page: 200, most_behind: 10_000, kept: 1_000, counted: 200_000 };
 /// Between two questions to the index at least.
 const PAUSE: Duration = Duration::from_millis(100);
 /// And at most: an index that was replaced under its readers does not say so.
@@ -96,14 +96,14 @@ impl Follower {
     }
 
     fn take(&mut self, tailed: Tailed) {
-        let Tailed { skipped, is_lost, rows, position } = tailed;
+        let Tailed { skipped, skipped_more, is_lost, rows, position } = tailed;
         self.position = position;
         self.is_behind = rows.len() == BOUNDS.page;
         if is_lost {
             self.tell_lost();
         }
-        if skipped > 0 {
-            self.events.push_back(told("skipped", json!({"skipped": skipped})));
+        if skipped > 0 || skipped_more {
+            self.events.push_back(told("skipped", json!({"skipped": skipped, "at_least": skipped_more})));
         }
         for (position, row) in rows {
             match Event::default().event("trace").id(position.to_string()).json_data(&row) {

@@ -13,7 +13,6 @@ use api_log::capture::arena::{Geometry, LAST_ID_AT, SIZES};
 use api_log::capture::chunk::{COMMITTED_AT, COVERED_AT, HEADER_BYTES, Header, NEXT_AT, OFFSET_AT};
 use api_log::capture::place::Folder;
 use api_log::ids::TraceId;
-use arc_swap::ArcSwapWeak;
 use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -32,8 +31,8 @@ pub(crate) struct Arena {
     geometry: Geometry,
     home: Option<Home>,
     classes: [Class; SIZES.len()],
-    /// Whose log begins in which of the smallest chunks. Swapped: a lane that notes one waits for nobody who looks.
-    heads: Box<[ArcSwapWeak<Log>]>,
+    /// Whose log begins in which of the smallest chunks. Nobody waits for one of these locks: they are tried.
+    heads: Box<[Mutex<Weak<Log>>]>,
     /// Bytes that may be allocated.
     limit: u64,
     allocated: AtomicU64,
@@ -139,7 +138,7 @@ impl Arena {
                 rounds: 0,
             }),
         });
-        let heads = (0..geometry.count(0)).map(|_| ArcSwapWeak::from(Weak::new())).collect();
+        let heads = (0..geometry.count(0)).map(|_| Mutex::new(Weak::new())).collect();
         let arena = Arena {
             map,
             geometry,
@@ -218,20 +217,24 @@ impl Arena {
         }
     }
 
-    /// Notes whose log begins in this chunk, so that whoever recovers finds it; `false` if it cannot be noted here.
+    /// Notes whose log begins in this chunk, so that the recording side finds it; `false` if it cannot be noted here, or
+    /// if somebody is just looking there.
     pub(crate) fn note(&self, chunk: &Chunk, log: Weak<Log>) -> bool {
         match chunk.home {
-            ChunkHome::Arena(index) if chunk.class == 0 => {
-                self.heads[index as usize].store(log);
-                true
-            }
+            ChunkHome::Arena(index) if chunk.class == 0 => match self.heads[index as usize].try_lock() {
+                Some(mut head) => {
+                    *head = log;
+                    true
+                }
+                None => false,
+            },
             _ => false,
         }
     }
 
-    /// The log that begins in the chunk of this number.
+    /// The log that begins in the chunk of this number; none, too, while its lane is just noting it.
     pub(crate) fn log(&self, head: usize) -> Option<std::sync::Arc<Log>> {
-        self.heads[head].load().upgrade()
+        self.heads[head].try_lock()?.upgrade()
     }
 
     /// How many chunks a log may begin in: those with memory have the lowest numbers, or have had it.

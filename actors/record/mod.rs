@@ -52,7 +52,7 @@ pub(crate) use held::{Content, Held};
 pub(crate) use intake::{Intake, MOST_SPILLS, Queue};
 pub(crate) use log::{LetGo, Log, LogShared, LookedAt, Need};
 pub(crate) use memory::Memory;
-pub(crate) use open_socket::{Batch, Ended as SocketEnded, MOST_NEWS, News, OpenSocket, OpenSockets};
+pub(crate) use open_socket::{Batch, Ended as SocketEnded, Heard, MOST_NEWS, News, OpenSocket, OpenSockets};
 pub(crate) use places::{Captures, Prepared};
 pub(crate) use socket_reading::Shared as SocketShared;
 pub(crate) use writer::{MOST_SYNCING, Shared as WriterShared};

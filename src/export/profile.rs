@@ -270,7 +270,7 @@ mod tests {
     fn a_profile_hides_what_it_names_too() {
         let hidden = hidden("support: header=x-team query=a json=$..email");
         let line = String::from_utf8(hidden.line(LINE.as_bytes())).unwrap();
-        for secret in ["sk-1", "red", "a@b", "a=b", "AAEC", "AA=="] {
+        for secret in ["sk-1", "\"red\"", "a@b", "a=b", "AAEC", "AA=="] {
             assert!(!line.contains(secret), "{secret}: {line}");
         }
         assert_eq!(line.matches(&placeholder(b"a@b", "s")).count(), 2, "{line}");

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use serde_json::{Value, json};
+use tungstenite::WebSocket;
+use tungstenite::protocol::Role;
 
 use crate::stack::{Recorder, until};
 use crate::tail::Listener;
@@ -233,4 +235,70 @@ fn encoded_streams_are_followed_too() {
     drop(stream);
     until("it is over", || inflight(&recorder).is_empty());
     assert_eq!(listener.next().unwrap().event, "api-log.end");
+}
+
+/// One end of a WebSocket behind its handshake.
+fn upgraded(mut stream: TcpStream, head: &str, role: Role) -> WebSocket<TcpStream> {
+    if role == Role::Client {
+        stream.write_all(head.as_bytes()).unwrap();
+    }
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        read.push(byte[0]);
+    }
+    if role == Role::Server {
+        stream.write_all(head.as_bytes()).unwrap();
+    }
+    WebSocket::from_raw_socket(stream, role, None)
+}
+
+#[test]
+fn the_messages_of_a_socket_are_told_as_they_pass() {
+    const ASK: &str = "GET /v1/responses HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    const GRANT: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = format!("http://{}", listener.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::with(dir.path(), &[("APILOG_PROXY_UPSTREAM", &upstream)]);
+    let accepted = std::thread::spawn(move || upgraded(listener.accept().unwrap().0, GRANT, Role::Server));
+    let mut client = upgraded(TcpStream::connect(recorder.proxy).unwrap(), ASK, Role::Client);
+    let mut server = accepted.join().unwrap();
+    client.send("{\"before\":1}".into()).unwrap();
+    server.read().unwrap();
+    until("it is a socket", || {
+        inflight(&recorder).first().is_some_and(|it| it["socket"] == true && it["req_bytes"] != 0)
+    });
+    let shown = inflight(&recorder).remove(0);
+    assert_eq!((&shown["status"], &shown["events"]), (&101.into(), &Value::Null));
+    let target = format!("/api/inflight/{}/events", shown["id"].as_str().unwrap());
+    let mut of_server = Listener::new(&recorder, &target, "");
+    let mut of_both = Listener::new(&recorder, &format!("{target}?dir=both"), "");
+    // What passed before may still be on its way to those who listen.
+    for number in 0..50 {
+        client.send(format!("{{\"q\":{number}}}").into()).unwrap();
+        server.read().unwrap();
+        server.send(format!("{{\"a\":{number}}}").into()).unwrap();
+        client.read().unwrap();
+        assert_eq!(of_server.next().unwrap().data, json!({"a": number}));
+        let mut heard = of_both.next().unwrap();
+        if heard.data["before"] == 1 {
+            heard = of_both.next().unwrap();
+        }
+        assert_eq!(heard.data, json!({"q": number}));
+        assert_eq!(of_both.next().unwrap().data, json!({"a": number}));
+    }
+    let long = "x".repeat(1 << 20);
+    server.send(json!({"long": long}).to_string().into()).unwrap();
+    client.read().unwrap();
+    let skipped = of_server.next().unwrap();
+    assert_eq!((skipped.event.as_str(), &skipped.data["skipped"]), ("api-log.skipped", &1.into()));
+    drop((client, server));
+    let end = of_server.next().unwrap();
+    assert_eq!((end.event.as_str(), &end.data["events"]), ("api-log.end", &50.into()));
+    assert!(of_server.next().is_none());
+    until("it is over", || inflight(&recorder).is_empty());
 }

@@ -57,6 +57,8 @@ pub struct Bounds {
     pub most_behind: u64,
     /// … skips all but so many of them.
     pub kept: u64,
+    /// Of those skipped, at most so many rows of the index are looked at to count the ones that pass.
+    pub counted: u64,
 }
 
 /// What came behind a position.
@@ -64,6 +66,8 @@ pub struct Bounds {
 pub struct Tailed {
     /// How many rows that pass were skipped before these.
     pub skipped: u64,
+    /// They were more than could be counted.
+    pub skipped_more: bool,
     /// The position does not stand in this index: it was made anew, or the row is deleted. What is given begins at its
     /// present end.
     pub is_lost: bool,
@@ -100,7 +104,7 @@ pub fn behind(
 ) -> rusqlite::Result<Tailed> {
     let snapshot = connection.unchecked_transaction()?;
     let end = end(&snapshot)?;
-    let nothing = |is_lost| Tailed { skipped: 0, is_lost, rows: Vec::new(), position: end };
+    let nothing = |is_lost| Tailed { skipped: 0, skipped_more: false, is_lost, rows: Vec::new(), position: end };
     if !stands(&snapshot, position)? {
         return Ok(nothing(true));
     }
@@ -109,11 +113,13 @@ pub fn behind(
     let bound = |values: [i64; 2]| values.into_iter().map(Value::Integer).chain(passes.bound.iter().cloned());
     let within = format!("FROM rows NOT INDEXED WHERE row > ? AND row <= ?{}", passes.text);
     let mut from = position.row;
-    let mut skipped = 0;
+    let (mut skipped, mut skipped_more) = (0, false);
     if end.row.saturating_sub(from).cast_unsigned() > bounds.most_behind {
         from = end.row.saturating_sub_unsigned(bounds.kept);
+        let counted_from = position.row.max(from.saturating_sub_unsigned(bounds.counted));
+        skipped_more = counted_from > position.row;
         let count = format!("SELECT count(*) {within}");
-        let values = params_from_iter(bound([position.row, from]));
+        let values = params_from_iter(bound([counted_from, from]));
         skipped = snapshot.prepare_cached(&count)?.query_row(values, |row| row.get::<_, i64>(0))?.cast_unsigned();
     }
     let pick = format!("SELECT row {within} ORDER BY row LIMIT {}", bounds.page);
@@ -129,7 +135,7 @@ pub fn behind(
     }
     let is_all = picked.len() < bounds.page;
     let position = rows.last().map(|it| it.0).filter(|_| !is_all).unwrap_or(end);
-    Ok(Tailed { skipped, is_lost: false, rows, position })
+    Ok(Tailed { skipped, skipped_more, is_lost: false, rows, position })
 }
 
 fn stands(index: &Connection, position: Position) -> rusqlite::Result<bool> {
@@ -149,7 +155,7 @@ mod tests {
     use crate::index::{WriterState, insert_batch, remove_segment};
     use crate::store::layout::Layout;
 
-    const WIDE: Bounds = Bounds { page: 100, most_behind: 1000, kept: 10 };
+    const WIDE: Bounds = Bounds { page: 100, most_behind: 1000, kept: 10, counted: 1000 };
 
     struct Fixture {
         _dir: tempfile::TempDir,
@@ -226,11 +232,14 @@ mod tests {
         for number in 0..20 {
             fixture.insert(number + 1, 10, if number % 2 == 0 { "even" } else { "odd" });
         }
-        let bounds = Bounds { page: 100, most_behind: 19, kept: 4 };
+        let bounds = Bounds { page: 100, most_behind: 19, kept: 4, counted: 16 };
         let (all, tailed) = fixture.behind(&Filter::default(), start, bounds);
         assert_eq!((all.as_slice(), tailed.skipped), ([17, 18, 19, 20].as_slice(), 16));
         let (even, tailed) = fixture.behind(&of_model("even"), start, bounds);
         assert_eq!((even.as_slice(), tailed.skipped), ([17, 19].as_slice(), 8));
+        assert!(!tailed.skipped_more);
+        let (_, tailed) = fixture.behind(&Filter::default(), start, Bounds { counted: 15, ..bounds });
+        assert_eq!((tailed.skipped, tailed.skipped_more), (15, true));
         assert_eq!(fixture.behind(&Filter::default(), start, Bounds { most_behind: 20, ..bounds }).1.skipped, 0);
     }
 
