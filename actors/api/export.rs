@@ -67,7 +67,8 @@ impl Asked {
                 "bytes_all" => asked.bytes_all = switch()?,
                 "format" => {
                     let format = Format::named(value);
-                    asked.format = format.ok_or_else(|| Problem::bad_param(name, "must be zip, jsonl or har"))?;
+                    asked.format = format
+                        .ok_or_else(|| Problem::bad_param(name, &format!("must be one of {}", Format::names())))?;
                 }
                 "redact" => {
                     let redaction = profiles.get(value);

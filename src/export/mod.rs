@@ -134,9 +134,17 @@ impl Format {
         }
     }
 
+    /// Every form.
+    const ALL: [Format; 3] = [Format::Zip, Format::Jsonl, Format::Har];
+
     /// The form of this name.
     pub fn named(name: &str) -> Option<Format> {
-        [Format::Zip, Format::Jsonl, Format::Har].into_iter().find(|it| it.extension() == name)
+        Format::ALL.into_iter().find(|it| it.extension() == name)
+    }
+
+    /// The names there are, for people.
+    pub fn names() -> String {
+        Format::ALL.map(Format::extension).join(", ")
     }
 }
 
