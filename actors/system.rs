@@ -258,6 +258,9 @@ impl System {
                 last_reload: last_reload.clone(),
                 media_is_overridden: overridden.saves_attachments.is_some(),
                 metrics_want_token: config.api.metrics_auth,
+                open_sockets: open_sockets.clone(),
+                export_byte_cap: api::byte_cap(config.api.export_byte_hardcap),
+                redact_profiles: config.api.redact_profiles.clone(),
             })),
         };
         let (ended, upgraded, spills) = (intake.clone(), intake.clone(), intake.clone());

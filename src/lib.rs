@@ -25,6 +25,7 @@
 //! | socket | an upgraded connection; it is recorded by turns or in parts |
 //! | turn | one request and its answer on a socket that carries many |
 //! | part | a stretch of a socket without turns |
+//! | script | a trace's events, ready to be sent again; one being sent is a *playback* |
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
@@ -51,6 +52,8 @@ pub mod media;
 
 pub mod jsonl;
 pub mod store;
+
+pub mod replay;
 
 pub mod capture;
 

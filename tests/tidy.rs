@@ -53,7 +53,7 @@ const FORMATS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("actors/cli/demo", FORMAT_WORDS, "plays the clients, and shows how to look at the files"),
     ("actors/api/", &["serde_json"], "the API's own answers are JSON"),
     ("actors/api/readers.rs", &["rusqlite"], "carries connections, asks nothing by itself"),
-    ("actors/api/traces.rs", &["jsonl"], "names the library's module, and an error code of the API"),
+    ("actors/api/lines.rs", &["jsonl"], "names the library's module, and an error code of the API"),
     ("actors/cli/serve.rs", &["serde_json"], "logs the counters as one field"),
     ("actors/log.rs", &["serde_json"], "the program's own log is JSON lines"),
     ("actors/proxy/answers.rs", &["serde_json"], "the recorder's own answers are JSON"),

@@ -2,22 +2,29 @@
 //!
 //! [`server`] owns the listener; [`routes`] says which path is answered by whom; [`auth`] asks for the token;
 //! [`errors`] gives every failure one shape. [`readers`] are the index's read-only connections: no query waits
-//! for the index writer, and none makes it wait.
+//! for the index writer, and none makes it wait. [`streams`] are the answers that go on for long: they end with the API.
 
 mod auth;
 mod config;
 mod errors;
+mod export;
 mod health;
 mod index;
+mod inflight;
+mod lines;
+mod media;
 mod metrics;
 mod overrides;
 mod params;
 mod plugins;
 mod readers;
 mod ready;
+mod replay;
 mod retention;
 mod routes;
 mod server;
+mod streams;
+mod tail;
 mod traces;
 
 use std::sync::Arc;
@@ -26,22 +33,25 @@ use std::time::Instant;
 
 use api_log::config::Config;
 use api_log::counters::Counters;
+use api_log::export::profile::Profiles;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::token::{self, Token, TokenError};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
-use crate::kit::{BoundReport, Condition, Depth, Escalation, Registry, Slot};
+use crate::kit::{BoundReport, Budget, Condition, Depth, Escalation, Registry, Slot};
 use crate::overridden::OverridesFile;
 use crate::plugins::Plugins;
 use crate::proxy::listener::Front;
-use crate::record::LogShared;
 use crate::record::finalizer::Shared;
 use crate::record::recovery::Work as RecoveryWork;
+use crate::record::{LogShared, OpenSockets};
 use crate::retention::Live;
 use crate::system::LastReload;
 
+pub(crate) use export::byte_cap;
 pub(crate) use server::{Args, Msg, Server};
 
 /// What the routes read.
@@ -51,6 +61,18 @@ pub(crate) struct State {
     /// Connections of callers.
     callers: Arc<Depth>,
     started: Instant,
+    /// Places for those who read lines.
+    lines: lines::Places,
+    /// What is being replayed.
+    scripts: replay::Scripts,
+    /// Exports under way.
+    exports: Budget,
+    /// Those who follow the index.
+    tails: Budget,
+    /// Places for those who look at exchanges under way.
+    lookers: inflight::Lookers,
+    /// The API ends: streams without an end of their own break off.
+    ending: watch::Sender<bool>,
     /// `media.save_attachments` was set at run time, now or in an earlier run.
     media_is_overridden: AtomicBool,
     /// `/metrics` asks for the token.
@@ -84,12 +106,26 @@ pub(crate) struct Parts {
     pub(crate) last_reload: LastReload,
     pub(crate) media_is_overridden: bool,
     pub(crate) metrics_want_token: bool,
+    /// Open WebSockets.
+    pub(crate) open_sockets: Arc<OpenSockets>,
+    /// The most bytes of files that an export reads.
+    pub(crate) export_byte_cap: Option<u64>,
+    /// What exports can hide.
+    pub(crate) redact_profiles: Profiles,
 }
 
 impl State {
     /// For one process's life.
     pub(crate) fn new(parts: Parts) -> State {
         let readers = readers::Readers::new(parts.layout.index(), parts.shared.index.status().clone());
+        let scripts = replay::Scripts::default();
+        parts.registry.show("replayed_traces", &scripts.room);
+        let exports = Budget::new(0, export::AT_ONCE);
+        parts.registry.show("api_exports", &exports);
+        let tails = Budget::new(0, tail::AT_ONCE);
+        parts.registry.show("api_tails", &tails);
+        let lookers = inflight::Lookers::default();
+        parts.registry.show("api_inflight_followers", &lookers.followers);
         let callers = Arc::new(Depth::default());
         let seen = callers.clone();
         parts.registry.show("api_queries", readers.room());
@@ -101,6 +137,12 @@ impl State {
             readers,
             callers,
             started: Instant::now(),
+            lines: lines::Places::default(),
+            scripts,
+            exports,
+            tails,
+            lookers,
+            ending: streams::ending(),
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),
             metrics_want_token: AtomicBool::new(parts.metrics_want_token),
             token: ArcSwap::from_pointee(parts.token.clone()),

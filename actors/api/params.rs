@@ -16,6 +16,14 @@ impl Params {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Those with a value, the first of each name.
+    pub(crate) fn first_of_each(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_first = |at: usize, name: &str| !self.0[..at].iter().any(|(it, _)| it == name);
+        let pairs =
+            self.pairs().enumerate().filter(move |(at, (name, value))| is_first(*at, name) && !value.is_empty());
+        pairs.map(|(_, pair)| pair)
+    }
+
     /// For routes that take none.
     pub(crate) fn expect_none(&self) -> Result<(), Problem> {
         match self.0.first() {

@@ -14,7 +14,10 @@ use axum::routing::{MethodRouter, get, post, put};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, health, index, metrics, plugins, ready, retention, traces};
+use super::{
+    State, auth, config, export, health, index, inflight, media, metrics, plugins, ready, replay, retention, tail,
+    traces,
+};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -25,9 +28,15 @@ pub(crate) fn router(state: Arc<State>) -> Router {
     let from_index = Router::new()
         .route("/api/traces", reads(traces::list, &state))
         .route("/api/traces/{id}", reads(traces::detail, &state))
+        .route("/api/traces/{id}/replay", reads(replay::replay, &state))
+        .route("/api/tail", reads(tail::tail, &state))
+        .route("/api/export", reads(export::export, &state))
+        .route("/api/media/{trace_id}/{idx}", reads(media::attachment, &state))
         .route_layer(middleware::from_fn_with_state(state.clone(), index::tell_standing));
     let protected = Router::new()
         .merge(from_index)
+        .route("/api/inflight", reads(inflight::list, &state))
+        .route("/api/inflight/{id}/events", reads(inflight::events, &state))
         .route("/api/index", reads(index::index, &state))
         .route(
             "/api/index/rebuild",

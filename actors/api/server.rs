@@ -44,6 +44,8 @@ pub(crate) struct Args {
 
 pub(crate) struct Serving {
     stop: watch::Sender<bool>,
+    /// Breaks off the answers that have no end of their own.
+    streams: watch::Sender<bool>,
     stopped: oneshot::Receiver<()>,
 }
 
@@ -56,11 +58,13 @@ impl Actor for Server {
         let socket = tokio::net::TcpListener::from_std(args.socket.try_clone()?)?;
         let (stop, stopping) = watch::channel(false);
         let (told, stopped) = oneshot::channel();
+        let streams = args.state.ending.clone();
+        streams.send_replace(false);
         beside(myself.get_cell(), async move {
             serve(socket, args.state, stopping).await;
             let _ = told.send(());
         });
-        Ok(Serving { stop, stopped })
+        Ok(Serving { stop, streams, stopped })
     }
 
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, _: &mut Serving) -> Result<(), ActorProcessingErr> {
@@ -70,9 +74,10 @@ impl Actor for Server {
         }
     }
 
-    /// Drained: replies under way are finished.
+    /// Drained: replies under way are finished, and streams broken off.
     async fn post_stop(&self, _: ActorRef<Msg>, state: &mut Serving) -> Result<(), ActorProcessingErr> {
         state.stop.send_replace(true);
+        state.streams.send_replace(true);
         let _ = tokio::time::timeout(GRACE, &mut state.stopped).await;
         Ok(())
     }

@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
-use api_log::ids::TraceId;
 use api_log::index::filter::ListParams;
 use api_log::index::query::{self, TraceRow};
-use api_log::jsonl::read::{self, ReadError as LineError};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::State as Api;
 use super::errors::{Answer, Problem};
+use super::lines;
 use super::params::Params;
-use super::readers::ReadError;
 
 /// `GET /api/traces`.
 pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<impl IntoResponse, Problem> {
@@ -44,54 +41,11 @@ pub(crate) async fn detail(
         trace: Box<RawValue>,
     }
     Params::of(query.as_deref()).expect_none()?;
-    let no_trace = || Problem::not_found("no trace has this id");
-    // What is no text is no id either.
-    let Path(id) = id.map_err(|_| no_trace())?;
-    let id: TraceId = id.parse().map_err(|_| no_trace())?;
-    let row = api.readers.read(move |index| query::get(index, id)).await?.ok_or_else(no_trace)?;
-    let place = row.place().ok_or_else(|| Problem::server_error(&"a row names no segment"))?;
-    let layout = api.parts.layout.clone();
-    let lease = api.parts.leases.shared(place.segment).map_err(|_| deleted())?;
-    let read = move || {
-        let _lease = lease;
-        read::line(&layout, place, id)
-    };
-    let line = tokio::task::spawn_blocking(read)
-        .await
-        .map_err(|error| Problem::server_error(&error))?
-        .map_err(|error| line_problem(&error))?;
-    let trace = String::from_utf8(line)
+    let id = lines::id(id)?;
+    let row = lines::row(&api, id).await?;
+    let trace = String::from_utf8(lines::line(&api, id, &row).await?)
         .ok()
         .and_then(|line| RawValue::from_string(line).ok())
-        .ok_or_else(|| line_unreadable("the line is not JSON"))?;
+        .ok_or_else(|| lines::unreadable("the line is not JSON"))?;
     Ok(Answer(Detail { row, trace }).into_response())
-}
-
-/// Also while it is being deleted: nobody waits for that.
-fn deleted() -> Problem {
-    Problem::not_found("the trace's file has been deleted")
-}
-
-fn line_problem(error: &LineError) -> Problem {
-    tracing::warn!(%error, "a line cannot be read");
-    match error {
-        LineError::Gone(_) => deleted(),
-        LineError::NotThere { .. } => {
-            line_unreadable("the file does not hold this trace where the index says; run a rebuild")
-        }
-        LineError::Read { .. } => line_unreadable("the file cannot be read; the recorder's log says why"),
-    }
-}
-
-fn line_unreadable(detail: &str) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "jsonl_read_failed", detail).with("detail", detail)
-}
-
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Problem {
-        match error {
-            ReadError::Busy => Problem::busy(),
-            error => Problem::server_error(&error),
-        }
-    }
 }

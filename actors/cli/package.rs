@@ -42,7 +42,8 @@ pub(crate) fn run(asked: Package, config: &Config) -> ExitCode {
         Some(path) => Out::File(path.clone()),
         None => Out::File(Path::new(".").join(export::default_name(UnixMillis::now()))),
     };
-    let request = Request { limit: (asked.limit > 0).then_some(asked.limit), filter: filter(asked), leases: None };
+    let request =
+        Request { limit: (asked.limit > 0).then_some(asked.limit), filter: filter(asked), leases: None, hidden: None };
     match package(Layout::new(&config.storage.data_dir), request, &out) {
         Ok(report) => {
             tell(&report, &out);

@@ -198,6 +198,7 @@ impl Inner {
 impl Side {
     fn push(&mut self, chunk: &[u8], at_us: u64, direction: Direction, capture: &Capture) {
         self.wire_bytes += chunk.len() as u64;
+        capture.log.passed(direction as usize, self.wire_bytes);
         if self.is_cut || chunk.is_empty() {
             return;
         }

@@ -32,6 +32,8 @@ pub(crate) struct SocketTap {
     left: Cell<Option<Side>>,
     /// Its log says already that it lacks bytes.
     is_log_cut: Cell<bool>,
+    /// Bytes of each direction.
+    bytes: Cell<[u64; 2]>,
 }
 
 impl SocketTap {
@@ -48,11 +50,16 @@ impl SocketTap {
             end: Cell::new(None),
             left: Cell::new(None),
             is_log_cut: Cell::new(false),
+            bytes: Cell::default(),
         }
     }
 
     /// Copies a chunk that passes `now`.
     pub(crate) fn passed(&self, direction: Direction, chunk: &[u8], now: Instant) {
+        let mut bytes = self.bytes.get();
+        bytes[direction as usize] += chunk.len() as u64;
+        self.bytes.set(bytes);
+        self.socket.log.passed(direction as usize, bytes[direction as usize]);
         let mut batch = self.batch.borrow_mut();
         if batch.is_empty() {
             self.begun.notify_one();

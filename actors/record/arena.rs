@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use api_log::capture::arena::{Geometry, LAST_ID_AT, SIZES};
-use api_log::capture::chunk::{COMMITTED_AT, COVERED_AT, HEADER_BYTES, Header};
+use api_log::capture::chunk::{COMMITTED_AT, COVERED_AT, HEADER_BYTES, Header, NEXT_AT, OFFSET_AT};
 use api_log::capture::place::Folder;
 use api_log::ids::TraceId;
 use crossbeam_queue::ArrayQueue;
@@ -31,7 +31,7 @@ pub(crate) struct Arena {
     geometry: Geometry,
     home: Option<Home>,
     classes: [Class; SIZES.len()],
-    /// Whose log begins in which of the smallest chunks. Each has a lock of its own, held for a few instructions.
+    /// Whose log begins in which of the smallest chunks. Nobody waits for one of these locks: they are tried.
     heads: Box<[Mutex<Weak<Log>>]>,
     /// Bytes that may be allocated.
     limit: u64,
@@ -199,7 +199,9 @@ impl Arena {
         // SAFETY: the chunk is as large as its class says, which is more than a header, and nobody else has it.
         let header = unsafe { at.cast::<[u8; HEADER_BYTES]>().as_mut() };
         Header::write(header, trace, offset);
-        Chunk { at, class: class as u8, home }
+        let chunk = Chunk { at, class: class as u8, home };
+        chunk.link(None);
+        chunk
     }
 
     /// The chunk is free again, and nothing of it counts any more.
@@ -215,20 +217,24 @@ impl Arena {
         }
     }
 
-    /// Notes whose log begins in this chunk, so that whoever recovers finds it; `false` if it cannot be noted here.
+    /// Notes whose log begins in this chunk, so that the recording side finds it; `false` if it cannot be noted here, or
+    /// if somebody is just looking there.
     pub(crate) fn note(&self, chunk: &Chunk, log: Weak<Log>) -> bool {
         match chunk.home {
-            ChunkHome::Arena(index) if chunk.class == 0 => {
-                *self.heads[index as usize].lock() = log;
-                true
-            }
+            ChunkHome::Arena(index) if chunk.class == 0 => match self.heads[index as usize].try_lock() {
+                Some(mut head) => {
+                    *head = log;
+                    true
+                }
+                None => false,
+            },
             _ => false,
         }
     }
 
-    /// The log that begins in the chunk of this number.
+    /// The log that begins in the chunk of this number; none, too, while its lane is just noting it.
     pub(crate) fn log(&self, head: usize) -> Option<std::sync::Arc<Log>> {
-        self.heads[head].lock().upgrade()
+        self.heads[head].try_lock()?.upgrade()
     }
 
     /// How many chunks a log may begin in: those with memory have the lowest numbers, or have had it.
@@ -376,6 +382,18 @@ impl Chunk {
         unsafe { std::slice::from_raw_parts(self.at.as_ptr().add(HEADER_BYTES), length) }
     }
 
+    /// The same for somebody who does not own it.
+    pub(crate) fn view(&self) -> View {
+        View(self.at)
+    }
+
+    /// Says which chunk of its log comes next, for who looks at the log without its lock.
+    pub(crate) fn link(&self, next: Option<&Chunk>) {
+        // SAFETY: within the header, aligned, and used as an atomic only.
+        let at = unsafe { AtomicPtr::<u8>::from_ptr(self.at.as_ptr().add(NEXT_AT).cast()) };
+        at.store(next.map_or(std::ptr::null_mut(), |it| it.at.as_ptr()), Ordering::Release);
+    }
+
     /// Nothing of it counts any more.
     pub(crate) fn uncommit(&self) {
         self.committed_length().store(0, Ordering::Release);
@@ -398,6 +416,44 @@ impl Chunk {
     fn committed_length(&self) -> &AtomicU32 {
         // SAFETY: within the header, aligned as chunks are, and used as an atomic only.
         unsafe { AtomicU32::from_ptr(self.at.as_ptr().add(COMMITTED_AT).cast()) }
+    }
+}
+
+/// A chunk seen by somebody who does not own it.
+#[derive(Clone, Copy)]
+pub(crate) struct View(NonNull<u8>);
+
+// SAFETY: it is an address; what may be read there, and until when, is its user's to know.
+unsafe impl Send for View {}
+// SAFETY: the same.
+unsafe impl Sync for View {}
+
+impl View {
+    /// Where in its log it begins, and the payload that counts.
+    ///
+    /// # Safety
+    /// The chunk is not given back for as long as the payload is looked at, and the view was reached through the log's
+    /// first chunk.
+    pub(crate) unsafe fn payload<'a>(self) -> (u64, &'a [u8]) {
+        let at = self.0.as_ptr();
+        // SAFETY: it is a chunk in use, by the caller's promise. The offset was written before the chunk was linked; so
+        // many bytes were written before the length was published, and are not written again.
+        unsafe {
+            let offset = at.add(OFFSET_AT).cast::<u64>().read();
+            let length = AtomicU32::from_ptr(at.add(COMMITTED_AT).cast()).load(Ordering::Acquire);
+            let payload = std::slice::from_raw_parts(at.add(HEADER_BYTES), u32::from_le(length) as usize);
+            (u64::from_le(offset), payload)
+        }
+    }
+
+    /// The chunk behind it.
+    ///
+    /// # Safety
+    /// As for [`View::payload`].
+    pub(crate) unsafe fn next(self) -> Option<View> {
+        // SAFETY: it is a chunk in use, by the caller's promise; the link is used as an atomic only.
+        let next = unsafe { AtomicPtr::<u8>::from_ptr(self.0.as_ptr().add(NEXT_AT).cast()).load(Ordering::Acquire) };
+        NonNull::new(next).map(View)
     }
 }
 

@@ -261,6 +261,7 @@ impl State {
         match outcome {
             Ok(BatchReport { inserted, behind, .. }) => {
                 self.args.counters.indexed.add(inserted as u64);
+                self.status().grew(inserted as u64);
                 if !behind.is_empty() {
                     self.begin_to_catch_up(myself);
                 }
@@ -313,6 +314,7 @@ impl State {
         self.status().caught_up_to(&progress);
         let Progress { is_done, inserted, bad_lines, removed, unreadable, .. } = progress;
         self.args.counters.indexed.add(inserted);
+        self.status().grew(inserted);
         if inserted + bad_lines + removed > 0 {
             tracing::info!(inserted, bad_lines, removed, "the index read back what it had missed");
         }

@@ -9,6 +9,7 @@ use api_log::index::Progress;
 use api_log::index::rebuild::Report;
 use api_log::work::{Seen, Work};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::kit::{Condition, Registry};
 
@@ -48,6 +49,8 @@ pub(crate) struct Status {
     inner: Mutex<Inner>,
     /// A reader met damage.
     suspect: AtomicBool,
+    /// How many rows went in, for those who wait for more.
+    grown: watch::Sender<u64>,
     pub(super) locked: Condition,
     pub(super) unwritable: Condition,
     rebuilding: Condition,
@@ -109,6 +112,7 @@ impl Status {
         Status {
             inner: Mutex::new(Inner { is_catching_up: true, ..Inner::default() }),
             suspect: AtomicBool::new(false),
+            grown: watch::Sender::new(0),
             locked: registry.condition("index_locked"),
             unwritable: registry.condition("index_unwritable"),
             rebuilding: registry.condition("index_rebuilding"),
@@ -147,6 +151,18 @@ impl Status {
         let number = last.map_or(1, |it| it.number + 1);
         inner.rebuild = Some(Rebuild { number, work: Arc::default(), phase: Phase::Wanted, thread: None });
         number
+    }
+
+    /// Tells when rows have gone in.
+    pub(crate) fn grown(&self) -> watch::Receiver<u64> {
+        self.grown.subscribe()
+    }
+
+    /// So many rows have gone in.
+    pub(super) fn grew(&self, rows: u64) {
+        if rows > 0 {
+            self.grown.send_modify(|it| *it += rows);
+        }
     }
 
     /// A query met damage: the index is to be looked through.

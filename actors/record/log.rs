@@ -7,24 +7,26 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use api_log::capture::arena::SIZES;
 use api_log::capture::read::{LogReader, Told};
-use api_log::capture::record::{Begin, Head, Kind, MOST_HEAD_BYTES};
+use api_log::capture::record::{Begin, Kind};
 use api_log::capture::spool::{self, FRAME_HEAD_BYTES, Frame, HEADER_BYTES};
 use api_log::ids::{TraceId, UnixMillis};
 use api_log::store::layout::Layout;
 use parking_lot::Mutex;
 
-use super::arena::{Arena, Chunk};
+use super::arena::{Arena, Chunk, View};
 use super::intake::{Intake, MOST_SPILLS, SpoolOrder};
 use super::memory::{Memory, Share};
+use look::Seen;
+pub(crate) use look::{LetGo, LookedAt};
+use writer::{Stretch, Writer};
 
-/// A payload is not split for fewer bytes than this.
-const LEAST_SPLIT: usize = 64;
+mod look;
+mod writer;
 
 /// A spool of a socket that is covered may be longer than this until it is written anew.
 const MOST_COVERED: u64 = 1 << 20;
@@ -41,6 +43,8 @@ pub(crate) struct LogShared {
     pub(crate) spill_bytes: u64,
     /// Where spools are.
     pub(crate) layout: Layout,
+    /// Logs that do not begin in the arena. No lane asks for them.
+    pub(crate) strays: Mutex<Vec<Weak<Log>>>,
 }
 
 /// A log under way, or on its way to its line.
@@ -53,6 +57,13 @@ pub(crate) struct Log {
     writer: Mutex<Writer>,
     spooled: Mutex<Spooled>,
     is_spill_ordered: AtomicBool,
+    /// Its first chunk, for who looks at it without the writer's lock.
+    head: View,
+    /// Bytes of each body that passed, recorded or not: of the request, of the answer.
+    passed: [AtomicU64; 2],
+    has_ended: AtomicBool,
+    /// What lookers have read of it. No lane asks for it.
+    seen: Mutex<Option<Box<Seen>>>,
 }
 
 /// Whether bytes may be left out for want of memory.
@@ -62,26 +73,6 @@ pub(crate) enum Need {
     Vital,
     /// The budget decides.
     WithinBudget,
-}
-
-struct Writer {
-    /// Stays until the trace has its outcome. *Invariant:* `None` only while the log is dropped.
-    first: Option<Chunk>,
-    /// What follows. *Invariant:* the last is in memory.
-    more: Vec<Stretch>,
-    /// Bytes in the last chunk.
-    filled: u32,
-    /// Bytes of the log.
-    end: u64,
-    in_memory: u64,
-    share: Share,
-}
-
-enum Stretch {
-    /// A chunk, and where in the log it begins.
-    Memory(Chunk, u64),
-    /// So many bytes of the log from here on are in the spool alone.
-    Moved { offset: u64, bytes: u64 },
 }
 
 /// What of a log is on disk.
@@ -115,6 +106,7 @@ impl Log {
     ) -> Arc<Log> {
         let first = shared.arena.take(0, id, 0);
         let (size, is_in_arena) = (first.size() as u64, first.is_in_arena());
+        let view = first.view();
         let mut share = Share::none(&shared.memory);
         share.grow_told(size);
         let mut writer = Writer { first: Some(first), more: Vec::new(), filled: 0, end: 0, in_memory: size, share };
@@ -128,6 +120,10 @@ impl Log {
             writer: Mutex::new(writer),
             spooled: Mutex::default(),
             is_spill_ordered: AtomicBool::new(false),
+            head: view,
+            passed: Default::default(),
+            has_ended: AtomicBool::new(false),
+            seen: Mutex::default(),
         });
         let is_noted = is_in_arena && {
             let writer = log.writer.lock();
@@ -142,6 +138,9 @@ impl Log {
     /// Appends what happened `at_us` after the beginning; how many bytes of the payload there was room for.
     pub(crate) fn append(self: &Arc<Log>, kind: Kind, at_us: u64, payload: &[u8], need: Need) -> usize {
         let shared = &self.shared;
+        if kind == Kind::End {
+            self.has_ended.store(true, Ordering::Relaxed);
+        }
         let mut writer = self.writer.lock();
         let before = writer.more.len();
         let kept = writer.append(shared, self.id, kind, at_us, payload, need);
@@ -158,6 +157,11 @@ impl Log {
             shared.intake.spills.push(SpoolOrder::Spill(Arc::downgrade(self)));
         }
         kept
+    }
+
+    /// So many bytes of a body have passed in all: of the request (0), of the answer (1).
+    pub(crate) fn passed(&self, body: usize, bytes: u64) {
+        self.passed[body].store(bytes, Ordering::Relaxed);
     }
 
     /// The order to spill is being carried out; from here on another may be given.
@@ -247,6 +251,7 @@ impl Log {
             }
         }
         writer.more.insert(0, Stretch::Moved { offset, bytes });
+        writer.link_first();
         let freed = chunks.iter().map(|it| it.size() as u64).sum();
         writer.in_memory -= freed;
         writer.share.shrink(freed);
@@ -265,6 +270,7 @@ impl Log {
         let behind = writer.more.len().saturating_sub(1);
         let covered = writer.more[..behind].iter().take_while(|it| it.end() <= until).count();
         let chunks: Vec<Chunk> = writer.more.drain(..covered).filter_map(Stretch::into_chunk).collect();
+        writer.link_first();
         let freed = chunks.iter().map(|it| it.size() as u64).sum();
         writer.in_memory -= freed;
         writer.share.shrink(freed);
@@ -390,107 +396,6 @@ impl Drop for Log {
         let arena = &self.shared.arena;
         writer.first.take().into_iter().for_each(|chunk| arena.give_back(chunk));
         writer.more.drain(..).filter_map(Stretch::into_chunk).for_each(|chunk| arena.give_back(chunk));
-    }
-}
-
-impl Stretch {
-    fn chunk(&self) -> Option<&Chunk> {
-        match self {
-            Stretch::Memory(chunk, _) => Some(chunk),
-            Stretch::Moved { .. } => None,
-        }
-    }
-
-    fn into_chunk(self) -> Option<Chunk> {
-        match self {
-            Stretch::Memory(chunk, _) => Some(chunk),
-            Stretch::Moved { .. } => None,
-        }
-    }
-
-    /// Where in the log it ends.
-    fn end(&self) -> u64 {
-        match self {
-            Stretch::Memory(chunk, offset) => offset + chunk.committed().len() as u64,
-            Stretch::Moved { offset, bytes } => offset + bytes,
-        }
-    }
-
-    fn offset(&self) -> u64 {
-        match self {
-            Stretch::Memory(_, offset) | Stretch::Moved { offset, .. } => *offset,
-        }
-    }
-}
-
-impl Writer {
-    fn append(&mut self, shared: &LogShared, id: TraceId, kind: Kind, at_us: u64, payload: &[u8], need: Need) -> usize {
-        let mut rest = payload;
-        loop {
-            let filled = self.filled;
-            let Some(chunk) = self.last() else { return payload.len() - rest.len() };
-            let room = chunk.room(filled).saturating_sub(MOST_HEAD_BYTES);
-            if rest.len() <= room || room >= LEAST_SPLIT {
-                let (now, after) = rest.split_at(rest.len().min(room));
-                let head = Head::new(kind, at_us, now.len() as u32);
-                self.put(head.as_bytes(), now);
-                rest = after;
-                if rest.is_empty() {
-                    return payload.len();
-                }
-            }
-            if !self.next(shared, id, rest.len(), need) {
-                return payload.len() - rest.len();
-            }
-        }
-    }
-
-    fn put(&mut self, head: &[u8], payload: &[u8]) {
-        let filled = self.filled;
-        let Some(chunk) = self.last() else { return };
-        self.filled = chunk.append(filled, head, payload);
-        self.end += u64::from(self.filled - filled);
-    }
-
-    fn last(&mut self) -> Option<&mut Chunk> {
-        match self.more.last_mut() {
-            None => self.first.as_mut(),
-            Some(Stretch::Memory(chunk, _)) => Some(chunk),
-            Some(Stretch::Moved { .. }) => None,
-        }
-    }
-
-    /// Another chunk, larger than those before; `false` if the budget has no room.
-    fn next(&mut self, shared: &LogShared, id: TraceId, wanted: usize, need: Need) -> bool {
-        let class = if self.more.len() >= 2 || wanted > SIZES[1] { 2 } else { 1 };
-        let class = if self.share.grow(SIZES[class] as u64) {
-            class
-        } else if self.share.grow(SIZES[0] as u64) {
-            0
-        } else if need == Need::Vital {
-            self.share.grow_told(SIZES[0] as u64);
-            0
-        } else {
-            return false;
-        };
-        let chunk = shared.arena.take(class, id, self.end);
-        // It may be of another size.
-        let size = chunk.size() as u64;
-        self.share.grow_told(size);
-        self.share.shrink(SIZES[class] as u64);
-        self.in_memory += size;
-        self.more.push(Stretch::Memory(chunk, self.end));
-        self.filled = 0;
-        true
-    }
-
-    fn each_chunk(&self, mut look: impl FnMut(u64, &Chunk)) {
-        self.first.iter().for_each(|chunk| look(0, chunk));
-        for stretch in &self.more {
-            if let Stretch::Memory(chunk, offset) = stretch {
-                look(*offset, chunk);
-            }
-        }
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use api_log::exchange::End;
 use api_log::ids::TraceId;
 use api_log::wire::websocket::Side;
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 
 use super::captured::Captured;
 use super::intake::Queue;
@@ -27,6 +28,8 @@ const FULL_BYTES: usize = 64 * 1024;
 const FULL_CHUNKS: usize = 1024;
 /// Batches that may wait for a socket's reader. The next is kept by the tunnel, and what passes then is only counted.
 pub(crate) const MOST_NEWS: usize = 1024;
+/// Messages that may wait for somebody who listens; who is slower misses the oldest.
+const MOST_HEARD: usize = 64;
 /// A batch starts with this much room.
 const FIRST_BYTES: usize = 1024;
 
@@ -44,6 +47,18 @@ pub(crate) struct OpenSocket {
     pub(crate) slot: Slot<socket::Msg>,
     /// What was read of it.
     pub(crate) reading: Mutex<Reading>,
+    listening: Listening,
+}
+
+/// Where messages go for those who listen; nowhere before somebody does.
+pub(super) type Listening = Arc<OnceLock<broadcast::Sender<Arc<Heard>>>>;
+
+/// A message that passed, for those who listen.
+pub(crate) struct Heard {
+    /// Who sent it.
+    pub(crate) side: Side,
+    /// As a replay gives it; `None` for one that is too long to be held for who listens.
+    pub(crate) frame: Option<String>,
 }
 
 /// What a tunnel tells.
@@ -101,6 +116,7 @@ impl OpenSocket {
     pub(crate) fn new(opening: Captured, log: Arc<Log>, started: Instant, memory: &Arc<Memory>) -> Arc<OpenSocket> {
         let slot: Slot<socket::Msg> = Slot::new();
         let address = slot.clone();
+        let listening = Listening::default();
         Arc::new(OpenSocket {
             id: opening.id(),
             started,
@@ -108,8 +124,14 @@ impl OpenSocket {
             // Nobody there: the actor looks at the queue when it starts.
             news: Queue::new(move || drop(address.cast(socket::Msg::Look))),
             slot,
-            reading: Mutex::new(Reading::new(opening, memory)),
+            reading: Mutex::new(Reading::new(opening, memory, listening.clone())),
+            listening,
         })
+    }
+
+    /// Listens to the messages that pass from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Heard>> {
+        self.listening.get_or_init(|| broadcast::Sender::new(MOST_HEARD)).subscribe()
     }
 }
 

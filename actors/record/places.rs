@@ -69,13 +69,9 @@ impl Captures<'_> {
             intake: intake.clone(),
             spill_bytes: config.spill_bytes,
             layout: layout.clone(),
+            strays: Mutex::default(),
         });
-        let spool = spool::Args {
-            logs: logs.clone(),
-            strays: Arc::default(),
-            counters: counters.clone(),
-            health: registry.child("spool"),
-        };
+        let spool = spool::Args { logs: logs.clone(), counters: counters.clone(), health: registry.child("spool") };
         let tender = tender::Args {
             logs: logs.clone(),
             ids: ids.clone(),

@@ -15,14 +15,17 @@ use api_log::protocol::Protocol;
 use api_log::recording::Mark;
 use api_log::socket::{PartLimits, Piece, SocketEnd, SocketLimits, SocketReader, SocketTrace, Unread};
 use api_log::wire::websocket::Deflate;
+use tokio::sync::broadcast;
 
 use super::captured::Captured;
 use super::cover::Stretch;
 use super::held::{CapturedPiece, Content, PieceSource};
 use super::intake::Intake;
 use super::memory::{Memory, Share};
-use super::open_socket::{Batch, Ended, News, Passed};
+use super::open_socket::{Batch, Ended, Heard, Listening, News, Passed};
 
+/// The longest message that is held for those who listen.
+const MOST_FRAME_BYTES: usize = 64 * 1024;
 /// A part of a socket is sealed when it holds so much.
 const PART_BYTES: usize = 4 << 20;
 /// And so long after its first event: a crash of the process loses no more than that of a socket.
@@ -76,6 +79,7 @@ pub(crate) struct Reading {
     /// What the reader holds.
     share: Share,
     given: Given,
+    listening: Listening,
 }
 
 enum State {
@@ -97,9 +101,19 @@ struct Given {
     unread: u64,
 }
 
+/// Tells those who listen what was said. Nobody waits for them.
+fn tell(listeners: &broadcast::Sender<Arc<Heard>>, reader: &mut SocketReader) {
+    for event in reader.take_heard() {
+        let Some(frame) = event.frame() else { continue };
+        let frame = (frame.len() <= MOST_FRAME_BYTES).then_some(frame);
+        // An error means that the last of them has just left.
+        let _ = listeners.send(Arc::new(Heard { side: event.side, frame }));
+    }
+}
+
 impl Reading {
     /// Nothing was read yet of the socket that this exchange opened.
-    pub(super) fn new(mut opening: Captured, memory: &Arc<Memory>) -> Reading {
+    pub(super) fn new(mut opening: Captured, memory: &Arc<Memory>, listening: Listening) -> Reading {
         let guards = opening.in_flight.take().into_iter().collect();
         let opening = Arc::new(opening);
         Reading {
@@ -114,6 +128,7 @@ impl Reading {
             guards,
             share: Share::none(memory),
             given: Given::default(),
+            listening,
         }
     }
 
@@ -136,7 +151,10 @@ impl Reading {
                 fault!("socket");
                 match &mut self.state {
                     State::Reading(reader) => {
+                        let listeners = self.listening.get().filter(|it| it.receiver_count() > 0);
+                        reader.listen(listeners.is_some());
                         pass(batch, reader, &mut self.pieces, shared);
+                        listeners.into_iter().for_each(|listeners| tell(listeners, reader));
                         self.share.set(reader.held_bytes() as u64);
                     }
                     State::Counting(unread) => count(batch, unread),

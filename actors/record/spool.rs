@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use api_log::counters::Counters;
-use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::intake::{LOOK_EVERY, SpoolOrder};
@@ -37,8 +36,6 @@ pub(crate) enum Msg {
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) logs: Arc<LogShared>,
-    /// Logs that do not begin in the arena.
-    pub(crate) strays: Arc<Mutex<Vec<Weak<Log>>>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Arc<ChildHealth>,
 }
@@ -84,7 +81,7 @@ impl State {
         };
         self.args.health.progressed();
         match order {
-            SpoolOrder::Watch(log) => self.args.strays.lock().push(log),
+            SpoolOrder::Watch(log) => self.args.logs.strays.lock().push(log),
             SpoolOrder::Discard(log) => drop(log),
             SpoolOrder::Spill(log) => {
                 fault!("spool");
@@ -103,11 +100,11 @@ impl State {
 
     /// Looks which logs are old enough.
     fn look(&mut self, myself: &ActorRef<Msg>) {
-        let Args { logs, strays, .. } = &self.args;
+        let logs = &self.args.logs;
         self.looked = Instant::now();
         let is_old = |log: &Arc<Log>| log.began.elapsed() >= EVERY;
         self.due.extend((0..logs.arena.heads()).filter_map(|head| logs.arena.log(head)).filter(is_old));
-        let mut strays = strays.lock();
+        let mut strays = logs.strays.lock();
         strays.retain(|it| it.strong_count() > 0);
         self.due.extend(strays.iter().filter_map(Weak::upgrade).filter(is_old));
         drop(strays);

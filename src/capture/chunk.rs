@@ -14,6 +14,12 @@ pub const COMMITTED_AT: usize = 8;
 /// of the socket stands before that offset has outcomes already.
 pub const COVERED_AT: usize = 48;
 
+/// Where the offset stands of its payload in its log, an aligned little-endian `u64`.
+pub const OFFSET_AT: usize = 16;
+
+/// Eight aligned bytes that mean something to the process alone that writes the chunk.
+pub const NEXT_AT: usize = 56;
+
 const MAGIC: u32 = u32::from_le_bytes(*b"alc1");
 
 /// What a chunk says of itself.
@@ -34,7 +40,7 @@ impl Header {
     /// is whole.
     pub fn write(room: &mut [u8; HEADER_BYTES], trace: TraceId, offset: u64) {
         room[..4].copy_from_slice(&MAGIC.to_le_bytes());
-        room[16..24].copy_from_slice(&offset.to_le_bytes());
+        room[OFFSET_AT..OFFSET_AT + 8].copy_from_slice(&offset.to_le_bytes());
         room[24..40].copy_from_slice(&trace.to_bytes());
         room[COVERED_AT..COVERED_AT + 8].fill(0);
     }
@@ -49,7 +55,12 @@ impl Header {
         let long = |at: usize| u64::from(number(at)) | u64::from(number(at + 4)) << 32;
         let mut trace = [0; 16];
         trace.copy_from_slice(&bytes[24..40]);
-        Some(Header { trace: TraceId::from_bytes(trace), offset: long(16), committed, covered: long(COVERED_AT) })
+        Some(Header {
+            trace: TraceId::from_bytes(trace),
+            offset: long(OFFSET_AT),
+            committed,
+            covered: long(COVERED_AT),
+        })
     }
 }
 

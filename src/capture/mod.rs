@@ -2,7 +2,8 @@
 //!
 //! A log is a sequence of [`record`]s in order of arrival, none of them torn. It stands in [`chunk`]s of an [`arena`],
 //! memory that survives the process, and a prefix of it may stand in a [`spool`] file. [`read`] makes the exchange of
-//! it, [`find`] the logs of what a dead process left; [`place`] says where arenas are.
+//! it, [`find`] the logs of what a dead process left; [`place`] says where arenas are. [`underway`] reads a log
+//! that still grows.
 
 pub mod arena;
 pub mod chunk;
@@ -11,3 +12,4 @@ pub mod place;
 pub mod read;
 pub mod record;
 pub mod spool;
+pub mod underway;

@@ -8,11 +8,12 @@ use ipnet::IpNet;
 use super::address::{ListenAddress, Upstream};
 use super::fsync::Fsync;
 use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
-use super::lists::{Instances, Networks, Patterns};
+use super::lists::{Instances, Networks, Patterns, RedactProfiles};
 use super::seal::Seal;
 use super::sources::Reader;
 use super::table::{ANY, Change, Key, Rules, configuration};
 use super::texts::{Digest, Folder, Mount, Optional, Secret, Text};
+use crate::export::profile::Profiles;
 use crate::plugin::instance::Instance;
 use crate::plugin::path_patterns::PathPatterns;
 
@@ -52,6 +53,10 @@ configuration! {
         metrics_auth: bool as Switch = "false", ANY.reloadable();
         /// How large an export may become; 0 = 2 GiB, negative = unlimited.
         export_byte_hardcap: i64 as Size<i64> = "0", ANY;
+        /// What exports can hide: `redact=NAME` replaces the values of the header fields, the query parameters and the
+        /// places in JSON bodies that a profile names, and those that hold credentials, by placeholders. `credentials` is
+        /// built in, and hides just these.
+        redact_profiles: Profiles as RedactProfiles = "", ANY;
     }
     /// Where traces are stored and how much of each.
     storage: Storage {

@@ -1,4 +1,4 @@
-//! The kinds of values that are lists: networks, path patterns and plugins.
+//! The kinds of values that are lists: networks, path patterns, plugins and profiles.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::kinds::Kind;
 use super::sources::{Flaw, Raw, quoted};
 use super::table::Rules;
+use crate::export::profile::Profiles;
 use crate::plugin::instance::{BadInstance, Instance};
 use crate::plugin::path_patterns::PathPatterns;
 
@@ -97,6 +98,31 @@ impl Kind for Instances {
 
     fn show(value: &Vec<Instance>) -> String {
         serde_json::Value::from_iter(value.iter().map(Instance::shown)).to_string()
+    }
+}
+
+/// Profiles of what an export hides.
+pub(super) struct RedactProfiles;
+
+impl Kind for RedactProfiles {
+    type Value = Profiles;
+    const NAME: &'static str = "a list of profiles";
+    const IS_LIST: bool = true;
+
+    fn read(raw: &Raw, rules: Rules) -> Result<Profiles, Vec<Flaw>> {
+        let mut profiles = Profiles::new();
+        read_items::<RedactProfiles>(raw, rules, |text| {
+            profiles.add(text).map_err(|why| format!("is not a profile: {why}"))
+        })?;
+        Ok(profiles)
+    }
+
+    fn allowed(_: Rules) -> String {
+        "a list of profiles like \"support: header=x-team query=user json=$..email\"".to_owned()
+    }
+
+    fn show(value: &Profiles) -> String {
+        value.iter().collect::<Vec<_>>().join(",")
     }
 }
 

@@ -8,6 +8,7 @@ use crate::index::query::selection::{SelectedSegment, Selection};
 use crate::jsonl::forward::ForwardReader;
 use crate::jsonl::read::ReadError;
 use crate::store::layout::Layout;
+use crate::store::lease::{BeingDeleted, SharedLease};
 use crate::work::Work;
 
 /// What an entry's name says of its segment.
@@ -19,7 +20,7 @@ enum Extent {
 
 /// How the copying of a segment went.
 #[derive(Debug, Default)]
-struct Copied {
+pub(super) struct Copied {
     traces: u64,
     bytes: u64,
     /// Selected lines that are not where their rows say.
@@ -38,37 +39,47 @@ pub(super) fn write<W: Write>(
     work: &Work,
     report: &mut Report,
 ) -> Result<(), ExportError> {
-    let _lease = match request.leases.as_ref().map(|leases| leases.shared(of.segment)) {
-        Some(Err(deleted)) => {
-            report.skipped.traces += of.traces;
-            report.skipped.tell(format!("{}: {} ({deleted})", of.segment, traces(of.traces)));
-            return Ok(());
-        }
-        lease => lease.transpose().ok().flatten(),
-    };
+    let Ok(_lease) = lease(request, of, report) else { return Ok(()) };
     let extent = extent(layout, selection, of)?;
-    let mut copied = copy(archive, layout, selection, of, extent, work)?;
+    let mut copied = copy(archive, layout, selection, of, (extent, request), work)?;
     if extent == Extent::Whole && copied.traces > 0 && copied.traces < of.traces {
         // The name would promise what the entry does not hold.
         archive.withdraw(&name(of, Extent::Whole))?;
-        copied = copy(archive, layout, selection, of, Extent::Partial, &Work::new())?;
+        copied = copy(archive, layout, selection, of, (Extent::Partial, request), &Work::new())?;
     }
-    report.traces += copied.traces;
-    report.line_bytes += copied.bytes;
-    let missing = of.traces - copied.traces;
-    report.skipped.traces += missing;
-    match copied.damage {
-        Some(ReadError::Gone(_)) => {
-            report.skipped.tell(format!("{}: {}, the file is gone", of.segment, traces(missing)));
-        }
-        Some(damage) => report.skipped.tell(format!("{}: {}, {damage}", of.segment, traces(missing))),
-        None if copied.not_there > 0 => {
-            let told = format!("{}: {}, no such line where the index says", of.segment, traces(missing));
-            report.skipped.tell(told);
-        }
-        None => {}
-    }
+    copied.tell(of, report);
     Ok(())
+}
+
+/// The right to read a segment, where rights are held; one that is being deleted is told as skipped.
+pub(super) fn lease(
+    request: &Request,
+    of: &SelectedSegment,
+    report: &mut Report,
+) -> Result<Option<SharedLease>, BeingDeleted> {
+    let lease = request.leases.as_ref().map(|leases| leases.shared(of.segment)).transpose();
+    if let Err(deleted) = &lease {
+        report.skipped.traces += of.traces;
+        report.skipped.tell(format!("{}: {} ({deleted})", of.segment, traces(of.traces)));
+    }
+    lease
+}
+
+impl Copied {
+    /// Adds it to the report, with what is missing and why.
+    pub(super) fn tell(self, of: &SelectedSegment, report: &mut Report) {
+        report.traces += self.traces;
+        report.line_bytes += self.bytes;
+        let missing = of.traces - self.traces;
+        report.skipped.traces += missing;
+        let told = |why: &dyn std::fmt::Display| format!("{}: {}, {why}", of.segment, traces(missing));
+        match self.damage {
+            Some(ReadError::Gone(_)) => report.skipped.tell(told(&"the file is gone")),
+            Some(damage) => report.skipped.tell(told(&damage)),
+            None if self.not_there > 0 => report.skipped.tell(told(&"no such line where the index says")),
+            None => {}
+        }
+    }
 }
 
 fn traces(count: u64) -> String {
@@ -97,8 +108,30 @@ fn copy<W: Write>(
     layout: &Layout,
     selection: &Selection<'_>,
     of: &SelectedSegment,
-    extent: Extent,
+    (extent, request): (Extent, &Request),
     work: &Work,
+) -> Result<Copied, ExportError> {
+    let mut is_begun = false;
+    each(layout, selection, of, request, work, |line| {
+        // Only now: an entry without a line would be of no use.
+        if !std::mem::replace(&mut is_begun, true) {
+            archive.begin(&name(of, extent), Some(of.first_ts), of.bytes)?;
+        }
+        archive.write_all(line)?;
+        archive.write_all(b"\n")?;
+        Ok(())
+    })
+}
+
+/// Gives every selected line of a segment without its newline, in the order of the file: verbatim, but for what is
+/// hidden.
+pub(super) fn each(
+    layout: &Layout,
+    selection: &Selection<'_>,
+    of: &SelectedSegment,
+    request: &Request,
+    work: &Work,
+    mut take: impl FnMut(&[u8]) -> Result<(), ExportError>,
 ) -> Result<Copied, ExportError> {
     let mut copied = Copied::default();
     let mut reader = match ForwardReader::open(layout, of.segment) {
@@ -122,12 +155,10 @@ fn copy<W: Write>(
                 return Ok(());
             }
         };
-        // Only now: an entry without a line would be of no use.
-        if copied.traces == 0 {
-            archive.begin(&name(of, extent), Some(of.first_ts), of.bytes)?;
+        match &request.hidden {
+            Some(hidden) => take(&hidden.line(line))?,
+            None => take(line)?,
         }
-        archive.write_all(line)?;
-        archive.write_all(b"\n")?;
         copied.traces += 1;
         copied.bytes += u64::from(place.bytes) + 1;
         Ok(())

@@ -9,6 +9,9 @@ use crate::index::filter::{Filter, KeyFilter, PathFilter, StatusFilter};
 /// The same layout for every archive, and a first look at it.
 const LAYOUT: &str = include_str!("templates/layout.md");
 
+/// What it says of lines in which nothing is hidden.
+const VERBATIM: &str = "The lines are exactly as they were recorded. They hold credentials in clear.";
+
 /// The whole text.
 pub(super) fn text(request: &Request, report: &Report, made: UnixMillis) -> String {
     let mut text = format!("# api-log package\n\n- made: {made}, by api-log {}\n", env!("CARGO_PKG_VERSION"));
@@ -28,6 +31,10 @@ pub(super) fn text(request: &Request, report: &Report, made: UnixMillis) -> Stri
             &mut text,
             format_args!("- not here: lines of {} files that were not indexed when this was made", report.behind),
         );
+    }
+    if let Some(hidden) = &request.hidden {
+        let told = "- hidden by the profile `{}`: what it names is replaced by `[redacted:…]`, equal values alike; attachments are left out";
+        put(&mut text, told.replace("{}", &hidden.profile));
     }
     text.push_str("\nfilters:\n\n");
     let filters = filters(request);
@@ -51,7 +58,12 @@ pub(super) fn text(request: &Request, report: &Report, made: UnixMillis) -> Stri
         );
     }
     text.push('\n');
-    text.push_str(LAYOUT);
+    match &request.hidden {
+        None => text.push_str(LAYOUT),
+        Some(_) => {
+            text.push_str(&LAYOUT.replace(VERBATIM, "The lines are as they were recorded, but for what is hidden."))
+        }
+    }
     text
 }
 
@@ -102,6 +114,8 @@ fn range(first: KeyHash, last: KeyHash) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::profile::Hidden;
+    use crate::redact::Redaction;
 
     #[test]
     fn every_filter_is_told() {
@@ -116,7 +130,7 @@ mod tests {
             project: Some("p".into()),
             tag: Some("t".into()),
         };
-        let request = Request { filter, limit: Some(7), leases: None };
+        let request = Request { filter, limit: Some(7), leases: None, hidden: None };
         assert_eq!(
             filters(&request),
             [
@@ -132,6 +146,15 @@ mod tests {
                 "`limit`: the newest 7",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_hidden_is_said_and_nothing_is_said_to_be_in_clear() {
+        let hidden = Hidden { profile: "support".into(), redaction: Redaction::default(), secret: String::new() };
+        let request = Request { hidden: Some(hidden), ..Request::default() };
+        let told = text(&request, &Report::default(), UnixMillis(0));
+        assert!(told.contains("profile `support`") && !told.contains("in clear"), "{told}");
+        assert!(text(&Request::default(), &Report::default(), UnixMillis(0)).contains(VERBATIM));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::index::filter::{Cursor, Filter};
 mod plan;
 pub mod selection;
 pub mod stored;
+pub mod tail;
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 //! Read are this program's lines (`"v": 1`) and the earlier lines without `v`: members in any order, unknown ones
 //! passed over, headers as text or as a list of texts, times with any number of fraction digits.
 
-mod fields;
+pub(crate) mod fields;
 
 use std::borrow::Cow;
 

@@ -74,6 +74,25 @@ pub fn count(dir: &Path) -> u32 {
     u32::try_from(whole.count()).unwrap_or(u32::MAX)
 }
 
+/// The name of the attachment whose number is written like this; `None` if there is none.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn find(dir: &Path, number: &str) -> io::Result<Option<String>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if name.split_once('.').is_some_and(|(stem, extension)| stem == number && !extension.is_empty()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether a file of this name is an attachment that was not finished.
 pub fn is_unfinished(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(UNFINISHED)
@@ -135,6 +154,20 @@ mod tests {
         assert_eq!(fs::read(dir.join("1.bin")).unwrap(), b"two");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&dir), mode(&dir.join("0.png"))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn an_attachment_is_found_by_its_number_as_it_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["0.png", "10.bin", ".1.png.tmp", "1"] {
+            fs::write(root.path().join(name), "x").unwrap();
+        }
+        let found = |number: &str| find(root.path(), number).unwrap();
+        assert_eq!((found("0").as_deref(), found("10").as_deref()), (Some("0.png"), Some("10.bin")));
+        for none in ["1", "00", "+0", "", "2"] {
+            assert_eq!(found(none), None, "{none}");
+        }
+        assert_eq!(find(&root.path().join("none"), "0").unwrap(), None);
     }
 
     #[test]

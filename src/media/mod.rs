@@ -48,7 +48,7 @@ mod mime;
 mod payload;
 
 pub use carriers::attachments;
-pub use folder::{WriteError, Written, count, is_unfinished, write};
+pub use folder::{WriteError, Written, count, find, is_unfinished, write};
 pub use mime::{extension_of, mime_of};
 
 /// One decoded attachment.

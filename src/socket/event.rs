@@ -1,6 +1,8 @@
 //! One message of a socket as it is recorded.
 
+use crate::replay;
 use crate::trace::view::{EventData, EventView};
+use crate::wire::json;
 use crate::wire::websocket::{Content, Damage, Message, Side};
 
 /// What an event costs beside its data, in the accounting of what is held.
@@ -65,6 +67,22 @@ impl SocketEvent {
             SocketData::Binary(_) | SocketData::Close { .. } => return None,
         };
         Some(EventView { name: "", data })
+    }
+
+    /// The event as a replay gives it; `None` for a close.
+    pub fn frame(&self) -> Option<String> {
+        let mut frame = String::new();
+        match &self.data {
+            SocketData::Json(text) => replay::push_frame(&mut frame, "", Some(text)),
+            SocketData::Text(text) => {
+                let mut quoted = String::new();
+                json::write_string(&mut quoted, text);
+                replay::push_frame(&mut frame, "", Some(&quoted));
+            }
+            SocketData::Binary(_) => replay::push_frame(&mut frame, "", None),
+            SocketData::Close { .. } => return None,
+        }
+        Some(frame)
     }
 
     /// Whether all of its content is here.

@@ -45,6 +45,8 @@ pub struct SocketReader {
     close: Option<SocketEvent>,
     messages: Vec<Message>,
     routed: Vec<Routed>,
+    /// Copies of messages for somebody who listens; `None` if nobody does.
+    heard: Option<Vec<SocketEvent>>,
 }
 
 /// What is known of a socket when it has ended.
@@ -96,7 +98,18 @@ impl SocketReader {
             close: None,
             messages: Vec::new(),
             routed: Vec::new(),
+            heard: None,
         }
+    }
+
+    /// Whether messages are copied from now on, for [`SocketReader::take_heard`].
+    pub fn listen(&mut self, listens: bool) {
+        self.heard = listens.then(|| self.heard.take().unwrap_or_default());
+    }
+
+    /// The messages of both sides since the last time, if they are copied.
+    pub fn take_heard(&mut self) -> Vec<SocketEvent> {
+        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Reads the next bytes of a side, which arrived `at_us` microseconds after the exchange began.
@@ -179,6 +192,9 @@ impl SocketReader {
     fn take_messages(&mut self, side: Side, out: &mut Vec<Piece>) {
         let mut messages = std::mem::take(&mut self.messages);
         for event in messages.drain(..).filter_map(|message| SocketEvent::of(side, message)) {
+            if let Some(heard) = &mut self.heard {
+                heard.push(event.clone());
+            }
             if matches!(event.data, SocketData::Close { .. }) && self.close.is_none() {
                 self.close = Some(event.clone());
             }

@@ -170,27 +170,40 @@ pub fn decode<'a>(body: &'a Recording, codings: &[Coding], limits: Limits) -> Re
 /// Undoes the codings of a body that comes in pieces and is not kept.
 pub struct Decoder {
     stages: Vec<Stage>,
+    /// The bound is one for each piece.
+    is_of_pieces: bool,
 }
 
 impl Decoder {
-    /// Undoes `codings`, given in the order of their application. No more than `most_at_once` bytes may come out of one
-    /// piece.
+    /// Undoes `codings` (given in the order of their application), the last one first. Of the limits the one in bytes
+    /// holds, for the whole body: how much goes in is not known.
     ///
     /// # Errors
-    /// A decoder cannot be made.
-    pub fn new(codings: &[Coding], most_at_once: u64) -> Result<Decoder, DecodeError> {
-        let limits = Limits { max_decoded_bytes: most_at_once, max_ratio: u32::MAX };
-        let bound = Bound::of(limits, usize::MAX);
+    /// A decoder cannot be had.
+    pub fn new(codings: &[Coding], limits: Limits) -> Result<Decoder, DecodeError> {
+        let bytes = usize::try_from(limits.max_decoded_bytes).unwrap_or(usize::MAX - 1).min(usize::MAX - 1);
+        let bound = Bound { bytes, limits, is_of_ratio: false };
         let stages = codings.iter().rev().map(|&coding| Stage::new(coding, bound)).collect::<Result<_, _>>()?;
-        Ok(Decoder { stages })
+        Ok(Decoder { stages, is_of_pieces: false })
+    }
+
+    /// The same without a bound of the whole: no more than `most_at_once` bytes may come out of one piece.
+    ///
+    /// # Errors
+    /// A decoder cannot be had.
+    pub fn of_pieces(codings: &[Coding], most_at_once: u64) -> Result<Decoder, DecodeError> {
+        let limits = Limits { max_decoded_bytes: most_at_once, max_ratio: u32::MAX };
+        Ok(Decoder { is_of_pieces: true, ..Decoder::new(codings, limits)? })
     }
 
     /// Appends to `out` all that the next piece lets be known.
     ///
     /// # Errors
-    /// The bytes are not of this coding, or too much comes out of them.
+    /// The bytes are not of these codings, or too much comes out. Nothing more can be had then.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
-        self.stages.iter_mut().for_each(Stage::begin_anew);
+        if self.is_of_pieces {
+            self.stages.iter_mut().for_each(Stage::begin_anew);
+        }
         push_through(&mut self.stages, piece, out)
     }
 }

@@ -58,3 +58,19 @@ pub(crate) fn write(data_dir: &Path, lines: &[Line]) {
         writeln!(file, "{}", line.text()).unwrap();
     }
 }
+
+/// Appends lines of any text to a file of the data dir.
+pub(crate) fn write_texts(data_dir: &Path, file: &str, lines: &[String]) {
+    let path = data_dir.join(file);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    lines.iter().for_each(|line| writeln!(file, "{line}").unwrap());
+}
+
+/// The line of a trace with this path and this answer, both as they stand on it.
+pub(crate) fn text(number: usize, path: &str, resp: &str) -> String {
+    let id = id(number);
+    format!(
+        r#"{{"id":"{id}","v":1,"ts_start":"2026-05-27T10:00:00.000Z","ts_end":"2026-05-27T10:00:01.000Z","client":"192.0.2.1","method":"POST","path":"{path}","upstream":"http://gateway.example","status":200,"end":"complete","key_hash":"aaaaaaaa00000001","protocol":"chat","req":{{"headers":{{"Authorization":"Bearer sk-secret"}},"bytes":0,"body":{{"model":"m","messages":[{{"role":"user","content":"{id}"}}]}}}},"resp":{{"headers":{{"content-type":"text/event-stream"}},"bytes":0,{resp}}},"disconnected":false,"truncated_req":false,"truncated_resp":false}}"#
+    )
+}

@@ -74,6 +74,11 @@ impl Recorder {
         assert!(self.child.wait().unwrap().success());
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Calls the read API with the token.
     pub(crate) fn api(&self, method: &str, target: &str, body: &str) -> Reply {
         self.api_with(method, target, &[("Authorization", &format!("Bearer {}", self.token))], body)
@@ -166,9 +171,53 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
+    /// The body of a chunked answer, which must have ended in order.
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        assert_eq!(self.field("transfer-encoding"), Some("chunked"));
+        unchunk(&self.body).expect("the answer is whole")
+    }
+
+    /// The same as text.
+    pub(crate) fn unchunked(&self) -> String {
+        String::from_utf8(self.whole()).unwrap()
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
     }
+}
+
+/// The bytes of a chunked body; `None` if its last chunk is missing.
+pub(crate) fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|it| it == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        rest = &rest[end + 2..];
+        if length == 0 {
+            return Some(bytes);
+        }
+        bytes.extend_from_slice(rest.get(..length)?);
+        rest = rest.get(length + 2..)?;
+    }
+}
+
+/// Asks a route with the token and leaves the answer to be read.
+pub(crate) fn open(recorder: &Recorder, target: &str) -> TcpStream {
+    open_with(recorder, target, "")
+}
+
+/// The same with further header lines.
+pub(crate) fn open_with(recorder: &Recorder, target: &str, fields: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(recorder.api).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (api, token) = (recorder.api, &recorder.token);
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"
+    )
+    .unwrap();
+    stream
 }
 
 /// One request on a connection of its own, spelt just so.

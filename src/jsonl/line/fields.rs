@@ -9,11 +9,11 @@ use crate::headers::Headers;
 
 /// The `headers` member: in the order of its members.
 #[derive(Debug, Default)]
-pub(super) struct Fields(pub(super) Headers);
+pub(crate) struct Fields(pub(crate) Headers);
 
 /// The `headers_list` member: the exact sequence of fields.
 #[derive(Debug, Default)]
-pub(super) struct FieldsList(pub(super) Headers);
+pub(crate) struct FieldsList(pub(crate) Headers);
 
 #[derive(serde::Deserialize)]
 struct Text<'l>(#[serde(borrow)] Cow<'l, str>);

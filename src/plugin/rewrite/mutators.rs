@@ -143,7 +143,7 @@ impl Mutators {
             .filter_map(|it| Some((it.active.clone(), Rewriter::new(self.protocol, framing, it.work.clone())?)));
         let decoder = match codings {
             [] => None,
-            codings => Some(Decoder::new(codings, Streams::MOST_AT_ONCE).ok()?),
+            codings => Some(Decoder::of_pieces(codings, Streams::MOST_AT_ONCE).ok()?),
         };
         Some(Streams::new(decoder, rewriters.collect()))
     }

@@ -251,7 +251,7 @@ fn a_body_that_is_not_kept_is_undone_as_it_comes() {
     let long: Vec<u8> = TEXT.iter().copied().cycle().take(300_000).collect();
     for coding in ALL {
         for size in [1, 7, 4096] {
-            let mut decoder = Decoder::new(&[coding], 100_000).unwrap();
+            let mut decoder = Decoder::of_pieces(&[coding], 100_000).unwrap();
             let mut out = Vec::new();
             for piece in encode(coding, TEXT).chunks(size) {
                 decoder.push(piece, &mut out).unwrap();
@@ -259,14 +259,14 @@ fn a_body_that_is_not_kept_is_undone_as_it_comes() {
             assert_eq!(out, TEXT, "{coding:?} by {size}");
         }
         // What comes at once is bounded, not what comes in all.
-        let mut decoder = Decoder::new(&[coding], 100_000).unwrap();
+        let mut decoder = Decoder::of_pieces(&[coding], 100_000).unwrap();
         let error = decoder.push(&encode(coding, &long), &mut Vec::new()).unwrap_err();
         assert_eq!(error, DecodeError::TooLarge { coding, limit_bytes: 100_000 });
-        let mut decoder = Decoder::new(&[coding], 100_000).unwrap();
+        let mut decoder = Decoder::of_pieces(&[coding], 100_000).unwrap();
         assert!(decoder.push(b"no such coding, by far", &mut Vec::new()).is_err() || coding == Coding::Brotli);
     }
     let twice = encode(Coding::Brotli, &encode(Coding::Gzip, TEXT));
     let mut out = Vec::new();
-    Decoder::new(&[Coding::Gzip, Coding::Brotli], 100_000).unwrap().push(&twice, &mut out).unwrap();
+    Decoder::of_pieces(&[Coding::Gzip, Coding::Brotli], 100_000).unwrap().push(&twice, &mut out).unwrap();
     assert_eq!(out, TEXT);
 }
