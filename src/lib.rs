@@ -26,6 +26,10 @@
 //! | turn | one request and its answer on a socket that carries many |
 //! | part | a stretch of a socket without turns |
 //! | script | a trace's events, ready to be sent again; one being sent is a *playback* |
+//! | instance | a plugin as an operator configured it: type, id, switch, configuration |
+//! | set | the instances that act, unchangeable; an exchange keeps the one that it began under |
+//! | note | what an instance did to an exchange |
+//! | placeholder | what stands in place of a redacted value |
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
@@ -62,8 +66,9 @@ pub mod index;
 pub mod export;
 pub mod verify;
 
-pub mod plugin;
 pub mod redact;
+
+pub mod plugin;
 
 pub mod config;
 pub mod counters;

@@ -1,6 +1,8 @@
 //! What plugins make of a record: nothing that is to be redacted stands on a line, whatever form it came in, and the
 //! row of a line reads back the same.
 
+#![expect(clippy::unwrap_used, reason = "a failure is the test's result")]
+
 use api_log::exchange::{End, Exchange};
 use api_log::headers::Headers;
 use api_log::ids::{TraceIds, UnixMillis};
