@@ -61,9 +61,11 @@ mod armed {
     )]
     pub(crate) const POINTS: &[(&str, &str)] = &[
         ("api", "every answer of the read API, before it is made"),
+        ("api.accept", "a caller of the read API is accepted: the API's actor fails"),
         ("api.read", "before a query of the index for the API"),
         ("arena", "before the arena is tended"),
         ("connection", "a connection's actor fails after its start"),
+        ("disk", "a look whether the disk is well"),
         ("finalizer", "a trace's first try"),
         ("finalizer.raw", "a trace's further tries"),
         ("finalizers", "before the queue of ended exchanges is looked at"),
@@ -103,7 +105,6 @@ mod armed {
         /// It fails in the way of its form: a panic, a refusal, `true`.
         Fail,
         /// It panics, whatever its form.
-        #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "unit tests need none but the others"))]
         Panic,
         /// It is held up for so long: the handler where it awaits, else the thread.
         #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "unit tests need none but the others"))]

@@ -8,6 +8,10 @@ use tokio::runtime::{Builder, Runtime};
 /// Threads of the control runtime: supervision, the listener and the read API.
 const CONTROL_THREADS: usize = 2;
 
+/// After how many tasks a recording thread looks whether timers, sockets or other threads have something for it. The
+/// runtime's own 61 are made for tasks of microseconds; here each may parse for milliseconds, and writers wait for both.
+const TURNS_UNTIL_EVENTS: u32 = 7;
+
 /// The runtime that everything but forwarding and recording runs on.
 pub(crate) fn control() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()
@@ -15,7 +19,13 @@ pub(crate) fn control() -> io::Result<Runtime> {
 
 /// The runtime that records. Parsing and disks never run on a lane.
 pub(crate) fn recording() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(recording_threads()).thread_name("recording").enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(recording_threads())
+        .thread_name("recording")
+        .event_interval(TURNS_UNTIL_EVENTS)
+        .global_queue_interval(TURNS_UNTIL_EVENTS)
+        .enable_all()
+        .build()
 }
 
 /// One thread for every two cores: more would only take turns with the lanes, which forward meanwhile.

@@ -148,10 +148,7 @@ impl System {
             let gauge = gauge.clone();
             move || gauge.look()
         }));
-        let plugins = {
-            let malformed = registry.condition("plugins_malformed");
-            Plugins::new(config, &layout, overrides.clone(), malformed)
-        };
+        let plugins = Plugins::new(config, &layout, overrides.clone(), &registry);
         let settings = FinalizeSettings {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),

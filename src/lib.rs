@@ -25,6 +25,10 @@
 //! | socket | an upgraded connection; it is recorded by turns or in parts |
 //! | turn | one request and its answer on a socket that carries many |
 //! | part | a stretch of a socket without turns |
+//! | instance | a plugin as an operator configured it: type, id, switch, configuration |
+//! | set | the instances that act, unchangeable; an exchange keeps the one that it began under |
+//! | note | what an instance did to an exchange |
+//! | placeholder | what stands in place of a redacted value |
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
@@ -59,8 +63,9 @@ pub mod index;
 pub mod export;
 pub mod verify;
 
-pub mod plugin;
 pub mod redact;
+
+pub mod plugin;
 
 pub mod config;
 pub mod counters;

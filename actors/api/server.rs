@@ -91,6 +91,7 @@ async fn serve(socket: tokio::net::TcpListener, state: Arc<State>, mut stopping:
             Some(_) = connections.join_next() => {}
             accepted = socket.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
+                    fault!("api.accept");
                     let _ = stream.set_nodelay(true);
                     let service = TowerToHyperService::new(router.clone());
                     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

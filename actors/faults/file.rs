@@ -33,6 +33,12 @@ pub(crate) fn watchdog_times() -> Option<(Duration, Duration, Duration)> {
     Some((times.next()??, times.next()??, times.next()??))
 }
 
+/// How many restarts are borne within the supervisor's time, as `API_LOG_PATIENCE` says: whoever breaks everything at once
+/// wants it to go on.
+pub(crate) fn patience() -> Option<usize> {
+    std::env::var("API_LOG_PATIENCE").ok()?.parse().ok()
+}
+
 /// Follows the file from now on, if there is to be one.
 pub(crate) fn follow() {
     let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) else { return };

@@ -33,7 +33,7 @@ pub(crate) struct Child {
     pub restart: Restart,
     /// How long it may drain before it is killed.
     pub grace: Duration,
-    /// How long a start may take before it counts as failed. The supervisor does nothing else meanwhile.
+    /// How long a start may take before it counts as failed. Others are looked after meanwhile.
     pub start_within: Duration,
     /// Starts it, linked to the cell given.
     pub start: Box<dyn Fn(ActorCell) -> Starting + Send + Sync>,

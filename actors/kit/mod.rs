@@ -34,6 +34,7 @@ mod probe;
 mod pulse;
 mod registry;
 mod root;
+mod row;
 mod slot;
 mod supervisor;
 mod watchdog;

@@ -8,18 +8,16 @@
 //! children.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, RpcReplyPort, SupervisionEvent};
 use tokio::time::{Instant, timeout};
-use tracing::{error, info, warn};
+use tracing::error;
 
-use super::ending::{Drained, drain_or_kill, panic_text};
-use super::{Child, ChildHealth, ChildState, Ending, Registry, Restart};
+use super::row::Row;
+use super::{Child, ChildState, Ending, Registry};
 
 /// How often to look, while a child drains, whether those it needs are there.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -82,6 +80,8 @@ pub(crate) struct GaveUp {
 pub(crate) enum SupervisorMsg {
     /// The delay of the child in this row is over.
     StartAgain(usize),
+    /// The start of the child in this row is done, or has failed.
+    Started(usize),
     /// Whether it gets on.
     AreYouThere(RpcReplyPort<()>),
 }
@@ -92,12 +92,8 @@ pub(crate) struct State {
     rows: Vec<Row>,
     /// When children were started again, oldest first; what is older than the patience's time is forgotten.
     recent: VecDeque<Instant>,
-}
-
-struct Row {
-    child: Child,
-    health: Arc<ChildHealth>,
-    running: Option<ActorCell>,
+    /// Ends of actors whose start is not known yet to be done.
+    early: Vec<(ActorCell, Ending)>,
 }
 
 /// Has the children that are started during a drain: ractor links none to an actor that is ending.
@@ -168,19 +164,23 @@ impl Actor for Supervisor {
         msg: SupervisorMsg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let row = match msg {
-            SupervisorMsg::StartAgain(row) if !is_ending(&myself) => row,
-            SupervisorMsg::StartAgain(_) => return Ok(()),
+        match msg {
+            SupervisorMsg::StartAgain(row) if !is_ending(&myself) => {
+                state.rows[row].health.starts_again();
+                // Beside this actor: a start that hangs, as on threads that are blocked, must hold up nobody else.
+                state.rows[row].begin_start(&myself, row);
+                Ok(())
+            }
+            // The drain, which is next, starts it once more.
+            SupervisorMsg::StartAgain(_) => Ok(()),
+            SupervisorMsg::Started(row) => match state.take_end_of_start(row) {
+                Some(ending) => self.ended(&myself, state, row, ending).await,
+                None => Ok(()),
+            },
             SupervisorMsg::AreYouThere(reply) => {
                 let _ = reply.send(());
-                return Ok(());
+                Ok(())
             }
-        };
-        state.rows[row].health.starts_again();
-        // Ractor sends no event for a failed start.
-        match state.rows[row].start(&myself.get_cell()).await {
-            Ok(()) => Ok(()),
-            Err(reason) => self.ended(&myself, state, row, Ending::Failed(reason)).await,
         }
     }
 
@@ -193,7 +193,12 @@ impl Actor for Supervisor {
         let Some((cell, ending)) = Ending::of(event) else { return Ok(()) };
         match state.rows.iter().position(|row| row.running.as_ref() == Some(&cell)) {
             Some(row) => self.ended(&myself, state, row, ending).await,
-            None => Ok(()),
+            None => {
+                if state.rows.iter().any(Row::is_starting) {
+                    state.early.push((cell, ending));
+                }
+                Ok(())
+            }
         }
     }
 
@@ -246,8 +251,25 @@ impl Supervisor {
 
 impl State {
     fn new(plan: Plan) -> State {
-        let row = |child: Child| Row { health: plan.registry.child(&child.name), child, running: None };
-        State { patience: plan.patience, rows: plan.children.into_iter().map(row).collect(), recent: VecDeque::new() }
+        let row = |child: Child| Row::new(plan.registry.child(&child.name), child);
+        let rows = plan.children.into_iter().map(row).collect();
+        State { patience: plan.patience, rows, recent: VecDeque::new(), early: Vec::new() }
+    }
+
+    /// A start is done; how it ended if the child does not run: it failed, or the child has ended since.
+    fn take_end_of_start(&mut self, row: usize) -> Option<Ending> {
+        let ending = match self.rows[row].end_start() {
+            Some(Err(reason)) => Some(Ending::Failed(reason)),
+            Some(Ok(cell)) => {
+                let at = self.early.iter().position(|(early, _)| *early == cell);
+                at.map(|at| self.early.swap_remove(at).1)
+            }
+            None => None,
+        };
+        if !self.rows.iter().any(Row::is_starting) {
+            self.early.clear();
+        }
+        ending
     }
 
     /// The delay before one more restart, unless patience has ended.
@@ -272,12 +294,16 @@ impl State {
                 // Its start does nothing that can fail. Without it nobody is started again; the rest is drained.
                 error!(%error, "no caretaker for the drain");
                 for row in self.rows.iter_mut().rev() {
+                    row.stop_start().await;
                     row.drain().await;
                 }
                 return;
             }
         };
         let caretaker = KilledOnDrop(caretaker.get_cell());
+        for row in &mut self.rows {
+            row.stop_start().await;
+        }
         for row in &mut self.rows {
             row.revive(&caretaker.0).await;
         }
@@ -291,94 +317,6 @@ impl State {
                     row.revive(&caretaker.0).await;
                 }
             }
-        }
-    }
-}
-
-impl Row {
-    /// Starts the child, within its time. Neither a hang nor a panic in its start harms the supervisor.
-    async fn start(&mut self, supervisor: &ActorCell) -> Result<(), String> {
-        self.health.enter(ChildState::Starting);
-        let start = async { (self.child.start)(supervisor.clone()).await };
-        let started = match timeout(self.child.start_within, AssertUnwindSafe(start).catch_unwind()).await {
-            Ok(Ok(Ok(cell))) => Ok(cell),
-            Ok(Ok(Err(error))) => Err(error.to_string()),
-            Ok(Err(panic)) => Err(panic_text(&*panic).to_owned()),
-            Err(_) => Err(format!("its start took longer than {:?}", self.child.start_within)),
-        };
-        match started {
-            Ok(cell) => {
-                info!(child = &*self.child.name, "started");
-                self.health.running(cell.clone());
-                (self.child.started)(&cell);
-                self.running = Some(cell);
-                Ok(())
-            }
-            Err(reason) => {
-                self.health.failed(&reason);
-                Err(reason)
-            }
-        }
-    }
-
-    /// Notes the end; the text of the failure if it was one.
-    fn ended(&mut self, ending: &Ending) -> Option<String> {
-        self.running = None;
-        match ending {
-            Ending::Stopped => None,
-            Ending::Failed(reason) => {
-                let reason = self.health.failed(reason);
-                warn!(child = &*self.child.name, %reason, "child failed");
-                Some(reason)
-            }
-        }
-    }
-
-    fn is_wanted_again(&self, ending: &Ending) -> bool {
-        match self.child.restart {
-            Restart::Always => true,
-            Restart::OnFailure => matches!(ending, Ending::Failed(_)),
-            Restart::Never => false,
-        }
-    }
-
-    /// Starts a child that is needed for the drain and is not there: it rests between two starts, or has failed since.
-    /// What it owns comes to its end in its `post_stop`.
-    async fn revive(&mut self, supervisor: &ActorCell) {
-        let has_failed = self.running.as_ref().is_some_and(|it| it.get_status() == ActorStatus::Stopped)
-            && self.child.restart == Restart::Always;
-        if has_failed {
-            self.running = None;
-            self.health.failed("it ended while the system drained");
-        }
-        if has_failed || self.health.report().state == ChildState::BackingOff {
-            self.health.starts_again();
-            if let Err(reason) = self.start(supervisor).await {
-                warn!(child = &*self.child.name, %reason, "child could not be started for the drain");
-                self.health.enter(ChildState::Failed);
-            }
-        }
-    }
-
-    async fn drain(&mut self) {
-        if let Some(cell) = self.running.take() {
-            self.health.enter(ChildState::Stopping);
-            if drain_or_kill(&cell, self.child.grace).await == Drained::Killed {
-                let reason = self.health.failed(&format!("killed: not drained within {:?}", self.child.grace));
-                warn!(child = &*self.child.name, %reason, "child killed");
-            }
-        }
-        if !matches!(self.health.report().state, ChildState::Failed | ChildState::Stopped) {
-            self.health.enter(ChildState::Stopped);
-        }
-    }
-}
-
-impl Drop for Row {
-    /// A supervisor that is killed or panics takes its children with it: ractor kills them.
-    fn drop(&mut self) {
-        if let Some(cell) = &self.running {
-            self.health.orphaned(cell);
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use change::{Change, ChangeError, Changed};
 pub(crate) use in_force::InForce;
 pub(crate) use report::Of as OfInstance;
 
-use crate::kit::Condition;
+use crate::kit::{Condition, Registry};
 use crate::overridden::OverridesFile;
 
 /// All that is known of plugins.
@@ -37,6 +37,8 @@ pub(crate) struct Plugins {
     standing: Mutex<Standing>,
     /// Raised while the file, or an instance in it, is not in force.
     malformed: Condition,
+    /// Raised while an instance is switched off.
+    switched_off: Condition,
 }
 
 /// What the configuration says.
@@ -76,7 +78,7 @@ impl Plugins {
         config: &Config,
         layout: &Layout,
         overrides: Arc<OverridesFile>,
-        malformed: Condition,
+        registry: &Registry,
     ) -> Arc<Plugins> {
         let plugins = Plugins {
             in_force: Arc::default(),
@@ -84,10 +86,25 @@ impl Plugins {
             layout: layout.clone(),
             configured: Mutex::new(Configured::of(config)),
             standing: Mutex::default(),
-            malformed,
+            malformed: registry.condition("plugins_malformed"),
+            switched_off: registry.condition("plugins_switched_off"),
         };
         plugins.begin();
         Arc::new(plugins)
+    }
+}
+
+impl Plugins {
+    /// Says so if an instance has failed too often to go on. It is tried again once its configuration changes.
+    fn tell_switched_off(&self) {
+        let set = self.in_force.pin();
+        let off = set.actives().iter().filter_map(|it| Some(format!("{} {}", it.instance().id, it.switched_off()?)));
+        let off: Vec<String> = off.collect();
+        if off.is_empty() {
+            self.switched_off.clear();
+        } else if self.switched_off.raise(off.join("; ")) {
+            tracing::error!(instances = off.join("; "), "plugins are switched off");
+        }
     }
 }
 
@@ -100,6 +117,6 @@ impl Configured {
         ];
         let wanted = filters.into_iter().filter(|(_, _, patterns)| !patterns.is_empty());
         let always = wanted.map(|(id, kind, patterns)| Instance::of_configuration(id, kind, patterns));
-        Configured { always: always.collect(), list: Vec::new() }
+        Configured { always: always.collect(), list: config.plugins.instances.clone() }
     }
 }

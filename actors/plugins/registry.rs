@@ -16,6 +16,8 @@ use crate::kit::{ChildHealth, Pending, Slot};
 const SETTLING: Duration = Duration::from_millis(100);
 /// How long what is missing, empty or broken may stay so until that is believed.
 const DOUBT: Duration = Duration::from_millis(300);
+/// How often to look whether an instance has been switched off.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Until a watch that could not be had is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -26,6 +28,8 @@ pub(crate) enum Msg {
     Heard,
     /// It has had time to be written.
     Look,
+    /// Time has passed.
+    Tick,
     /// Changes the list.
     Change { change: Change, reply: RpcReplyPort<Result<Changed, ChangeError>>, pending: Pending },
 }
@@ -55,6 +59,7 @@ impl Actor for Registry {
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         // Whatever happened while nobody looked.
         myself.cast(Msg::Look)?;
+        myself.send_interval(TELL_EVERY, || Msg::Tick);
         Ok(State { args, watch: None, is_settling: false })
     }
 
@@ -65,6 +70,7 @@ impl Actor for Registry {
                     myself.send_after(SETTLING, || Msg::Look);
                 }
             }
+            Msg::Tick => state.args.plugins.tell_switched_off(),
             Msg::Look => {
                 state.is_settling = false;
                 let _under_way = state.args.health.begin();

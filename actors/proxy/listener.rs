@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::connection::{self, Connection};
 use super::lane::{Arrival, LaneHandle, Order};
-use crate::kit::{ChildHealth, Nursery, NurseryHealth, Pending, beside};
+use crate::kit::{Beside, ChildHealth, Nursery, NurseryHealth, Pending, beside};
 
 /// Pause after an accept error such as too many open files: without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -66,6 +66,7 @@ pub(crate) struct Args {
 pub(crate) struct State {
     args: Args,
     connections: Nursery<u64, connection::Msg>,
+    accepting: Beside,
     next: u64,
 }
 
@@ -76,9 +77,10 @@ impl Actor for Listener {
 
     async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let socket = tokio::net::TcpListener::from_std(args.front.socket.try_clone()?)?;
-        beside(myself.get_cell(), accept(args.front.clone(), socket, myself.clone(), args.health.clone()));
+        let accept = accept(args.front.clone(), socket, myself.clone(), args.health.clone());
+        let accepting = beside(myself.get_cell(), accept);
         let connections = Nursery::new(usize::MAX, args.connections.clone());
-        Ok(State { args, connections, next: 0 })
+        Ok(State { args, connections, accepting, next: 0 })
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -99,7 +101,11 @@ impl Actor for Listener {
     }
 
     /// Drained: no connection is accepted any more, and those there are finish the exchange under way.
+    /// After a failure nothing of this: the next one accepts on, and connections are served under their lanes' orders.
     async fn post_stop(&self, _: ActorRef<Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        if state.accepting.has_failed() {
+            return Ok(());
+        }
         state.args.front.close();
         let cut = state.connections.drain(state.args.grace + CUT_GRACE).await;
         if cut > 0 {

@@ -173,6 +173,7 @@ impl Actor for DiskWatch {
         match msg {
             Msg::Look => {
                 let _pending = state.health.begin();
+                fault!(await "disk");
                 let disk = state.disk.clone();
                 // A disk that hangs holds up this actor and nobody else.
                 tokio::task::spawn_blocking(move || disk.look()).await?;

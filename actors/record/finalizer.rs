@@ -125,7 +125,8 @@ impl Shared {
                 self.count_left(&mut rest);
                 // As above.
                 std::mem::forget(trace.clone());
-            } else if is_without_outcome {
+            } else if is_without_outcome || is_in_doubt {
+                // In doubt: rather a line that is counted as dropped than one that is missing and was not counted.
                 self.count_dropped(&mut rest);
             }
             self.held.release(trace.content.id());
@@ -154,10 +155,15 @@ enum Fate {
     TooLarge(DiskTrouble),
 }
 
+/// Content of more bytes is parsed on a thread of its own, which costs some 10 µs: writers and all else that runs on
+/// the recording threads must not wait behind a storm of parsing.
+const PARSED_IN_PLACE: u64 = 64 * 1024;
+
 pub(crate) struct Finalizer;
 
 pub(crate) enum Msg {}
 
+#[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) trace: Arc<HeldTrace>,
     pub(crate) shared: Arc<Shared>,
@@ -195,7 +201,7 @@ impl Args {
         let parsing = shared.parsing.acquire().await;
         shared.counters.timings.drain_ms.observe(trace.content.handed_over().elapsed());
         let mut bodies_dropped = self.without_bodies().await;
-        if let Some(mut finished) = self.finalize(bodies_dropped) {
+        if let Some(mut finished) = self.finalize(bodies_dropped).await {
             self.tell_if_slow(&finished.row);
             let mut room = shared.lines.take(finished.line.len() as u64).await;
             drop(parsing);
@@ -205,7 +211,7 @@ impl Args {
                     Fate::GivenUp => {}
                     Fate::TooLarge(trouble) => {
                         bodies_dropped = Some(trouble.into());
-                        let Some(without) = self.finalize(bodies_dropped) else { break };
+                        let Some(without) = self.finalize(bodies_dropped).await else { break };
                         finished = without;
                         // First out, then in: the rest of the line's room is others'.
                         drop(room);
@@ -235,7 +241,21 @@ impl Args {
     }
 
     /// The line and its row; `None` if a filter wants the trace gone.
-    fn finalize(&self, bodies_dropped: Option<BodiesDropped>) -> Option<Arc<Finished>> {
+    async fn finalize(&self, bodies_dropped: Option<BodiesDropped>) -> Option<Arc<Finished>> {
+        if bodies_dropped.is_some() || self.trace.content.is_within(PARSED_IN_PLACE) {
+            return self.finalize_here(bodies_dropped);
+        }
+        let args = self.clone();
+        match tokio::task::spawn_blocking(move || args.finalize_here(bodies_dropped)).await {
+            Ok(finished) => finished,
+            // Its owner sees that it failed, as if it had been done here.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends, and this with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn finalize_here(&self, bodies_dropped: Option<BodiesDropped>) -> Option<Arc<Finished>> {
         let Args { trace, shared, health } = self;
         let _under_way = health.begin();
         let began = std::time::Instant::now();

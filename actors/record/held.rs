@@ -21,7 +21,7 @@ use api_log::trace::{
 };
 use parking_lot::Mutex;
 
-use super::captured::Captured;
+use super::captured::{Captured, CapturedLog};
 use super::cover::Stretch;
 use super::memory::Share;
 use crate::kit::Pending;
@@ -62,6 +62,15 @@ impl Content {
         match self {
             Content::Exchange(captured) => captured.id(),
             Content::Piece(piece) => piece.trace.id,
+        }
+    }
+
+    /// Whether it is made from at most so many bytes. What is not known is not small.
+    pub(crate) fn is_within(&self, bytes: u64) -> bool {
+        match self {
+            Content::Exchange(Captured { log: CapturedLog::Live(log), .. }) => log.end() <= bytes,
+            // Recovered ones stand on the disk, and turns carry whole conversations.
+            Content::Exchange(Captured { log: CapturedLog::Recovered(_), .. }) | Content::Piece(_) => false,
         }
     }
 

@@ -175,6 +175,7 @@ impl Log {
     /// # Errors
     /// The disk refuses. What there was stays in memory, and in the spool.
     pub(crate) fn spool(&self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        fault!(io "spool.write")?;
         let mut spooled = self.spooled.lock();
         let start = match spooled.file {
             SpoolFile::Gone => return Ok(false),

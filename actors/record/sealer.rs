@@ -100,8 +100,7 @@ impl Actor for Sealer {
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Look => {
-                #[cfg(test)]
-                crate::faults::strike("sealer");
+                fault!(await "sealer");
                 state.begin()?;
             }
             Msg::Ended(outcome) => {
@@ -200,9 +199,8 @@ impl Args {
         }
         let mut watch = |step: Step| {
             self.health.progressed();
-            #[cfg(test)]
             if step == Step::Written {
-                crate::faults::strike("sealer.written");
+                fault!("sealer.written");
             }
             match stop.load(Ordering::Relaxed) && step != Step::InPlace {
                 true => ControlFlow::Break(()),
@@ -246,11 +244,7 @@ impl Args {
         codec: Codec,
         watch: &mut dyn FnMut(Step) -> ControlFlow<()>,
     ) -> Result<Outcome, SealError> {
-        #[cfg(test)]
-        if crate::faults::is_due("sealer.refused") {
-            let source = std::io::ErrorKind::StorageFull.into();
-            return Err(SealError::Io { path: self.layout.root().into(), source });
-        }
+        fault!(io "sealer.refused").map_err(|source| SealError::Io { path: self.layout.root().into(), source })?;
         seal(&self.layout, segment, codec, watch)
     }
 }

@@ -137,7 +137,7 @@ impl State {
         let counters = &self.args.counters.recording;
         #[cfg(test)]
         crate::faults::stall("disk.stalled");
-        match fault!(io "spool.write").and_then(|()| log.spool(&mut self.buffer)) {
+        match log.spool(&mut self.buffer) {
             Ok(_) => {
                 if log.is_large() {
                     counters.spilled_blocks.add(log.shed());

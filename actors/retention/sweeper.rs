@@ -29,8 +29,11 @@ const COUNT_EVERY: Duration = Duration::from_secs(600);
 const SOON: Duration = Duration::from_secs(1);
 /// Until it comes back to what could not be deleted, for somebody read or sealed it, or the disk refused.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long the rows of a segment may take. Those that are left are removed when its file is found gone.
+/// How long the rows of all segments of a sweep may take together: an index that is slow or busy must not make the
+/// limits helpless. Those that are left are removed when their file is found gone.
 const ROWS_WITHIN: Duration = Duration::from_secs(30);
+/// What each segment's rows may take, if that is used up.
+const ROWS_WITHIN_AT_LEAST: Duration = Duration::from_millis(100);
 /// Bytes that may be written beyond a limit that nothing can be done about, until it is tried again.
 const LEAST_SLACK: u64 = 1 << 20;
 /// Days after which nothing is written into a bucket any more, so that its attachments need not be counted again.
@@ -80,6 +83,8 @@ struct Sweep {
     freed: u64,
     /// Something stays that should not.
     left_some: bool,
+    /// How long it waits for the index yet.
+    patience: Duration,
     _pending: Pending,
 }
 
@@ -111,8 +116,7 @@ impl Actor for Sweeper {
 
 impl State {
     async fn look(&mut self, myself: &ActorRef<Msg>, counts: bool) {
-        #[cfg(test)]
-        crate::faults::strike("sweeper");
+        fault!(await "sweeper");
         let pending = self.args.health.begin();
         self.look_at_disk().await;
         if self.sweep.is_some() {
@@ -131,7 +135,14 @@ impl State {
             let old = inventory.empty.iter().filter(|(date, _)| !plan.may_grow(*date));
             old.for_each(|(_, folder)| evict::remove_if_empty(folder));
         }
-        self.sweep = Some(Sweep { plan, change: limits.change, freed: 0, left_some: false, _pending: pending });
+        self.sweep = Some(Sweep {
+            plan,
+            change: limits.change,
+            freed: 0,
+            left_some: false,
+            patience: ROWS_WITHIN,
+            _pending: pending,
+        });
         // An error means that the recorder ends.
         let _ = myself.cast(Msg::Step);
     }
@@ -198,7 +209,7 @@ impl State {
         }
         let Some((step, why)) = sweep.plan.next() else { return self.finish(myself, &sweep) };
         let deleted = match step {
-            Step::Segment(segment) => self.delete_segment(segment, why, sweep.plan.may_grow(segment.bucket.date)).await,
+            Step::Segment(segment) => self.delete_segment(segment, why, &mut sweep).await,
             Step::Media(bucket, trace) => self.delete_media(bucket, trace).await,
             Step::Leftover(bucket) => self.delete_leftover(bucket).await,
         };
@@ -216,7 +227,7 @@ impl State {
     }
 
     /// A segment with all that belongs to it: rows first, so that no list shows what cannot be read.
-    async fn delete_segment(&self, segment: SegmentId, why: Why, may_grow: bool) -> Option<Evicted> {
+    async fn delete_segment(&self, segment: SegmentId, why: Why, sweep: &mut Sweep) -> Option<Evicted> {
         // In use: passed over, and looked at again soon.
         let lease = self.args.leases.exclusive(segment).ok()?;
         // Closed, and so it stays: no writer opens it again while it is half there.
@@ -229,16 +240,18 @@ impl State {
             // A full disk must not hinder what makes room on it.
             tracing::warn!(%segment, %error, "a deletion cannot be marked; it is begun all the same");
         }
-        #[cfg(test)]
-        crate::faults::strike("sweeper.marked");
+        fault!(await "sweeper.marked");
         let asked = self.args.index.ask(|reply| index::Msg::RemoveSegment { segment, reply });
-        let rows = tokio::time::timeout(ROWS_WITHIN, asked).await.ok().and_then(Result::ok);
+        let began = tokio::time::Instant::now();
+        let within = sweep.patience.max(ROWS_WITHIN_AT_LEAST);
+        let rows = tokio::time::timeout(within, asked).await.ok().and_then(Result::ok);
+        sweep.patience = sweep.patience.saturating_sub(began.elapsed());
         if rows.is_none() {
             tracing::warn!(%segment, "the index is not there to remove rows; it does when it finds the file gone");
         }
-        #[cfg(test)]
-        crate::faults::strike("sweeper.unindexed");
+        fault!(await "sweeper.unindexed");
         let (layout, counters) = (self.args.layout.clone(), self.args.counters.clone());
+        let may_grow = sweep.plan.may_grow(segment.bucket.date);
         let asked = Asked { may_grow, counts: rows.is_none_or(|rows| rows == 0) };
         let deleted = tokio::task::spawn_blocking(move || {
             // Given up here, for this goes on when the sweeper is killed.

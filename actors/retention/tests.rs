@@ -11,14 +11,14 @@ use api_log::store::lease::Leases;
 use api_log::store::open_segments::OpenSegments;
 use api_log::store::retention::Settings;
 use api_log::store::retention_change::RetentionChange;
-use ractor::{Actor, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tempfile::TempDir;
 
 use super::sweeper::{Args, Msg, Sweeper};
 use super::{Gauge, Live};
 use crate::faults::{self, Alone};
 use crate::kit::{Registry, Slot};
-use crate::record::index::Door;
+use crate::record::index::{self, Door};
 
 const OFF: Settings =
     Settings { max_bytes: 0, max_age: None, warn_at_percent: 80, per_key_max_bytes: 0, media_max_bytes: 0 };
@@ -275,4 +275,45 @@ async fn more_than_one_plan_may_delete_is_deleted_soon() {
     rig.until("all to be gone", || rig.left().is_empty()).await;
     rig.until("the end", || rig.report()["eviction_cap_hit"] == false).await;
     assert_eq!(rig.registry.child("sweeper").report().queue_depth, 0);
+}
+
+/// An index that takes what it is asked, and never comes to answer it.
+struct Overwhelmed;
+
+impl Actor for Overwhelmed {
+    type Msg = index::Msg;
+    type State = Vec<RpcReplyPort<u64>>;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<index::Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
+        Ok(Vec::new())
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<index::Msg>,
+        msg: index::Msg,
+        asked: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let index::Msg::RemoveSegment { reply, .. } = msg {
+            asked.push(reply);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_overwhelmed_does_not_make_limits_helpless() {
+    let rig = Rig::new(Settings { max_age: Some(Duration::from_secs(1)), ..OFF }).await;
+    let (index, _) = Actor::spawn(None, Overwhelmed, ()).await.unwrap();
+    rig.args.index.fill(index);
+    for number in 0..100 {
+        rig.put(segment(5, 1, number));
+    }
+    let began = tokio::time::Instant::now();
+    rig.swept().await;
+    assert!(rig.left().is_empty(), "{:?}", rig.left());
+    // By the paused clock: half a minute for all of them, and a little for each; not half a minute for each.
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_eq!(rig.report()["evicted_segments"], 100);
 }

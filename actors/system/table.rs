@@ -174,7 +174,7 @@ impl Parts {
         Plan {
             patience: Patience {
                 // These many fit into the time, delays included: what fails on and on does end the patience.
-                restarts: 30,
+                restarts: watching::patience(),
                 within: Duration::from_secs(60),
                 first_delay: Duration::from_millis(10),
                 longest_delay: Duration::from_secs(1),

@@ -35,6 +35,15 @@ fn times() -> (Duration, Duration, Duration) {
     (Duration::from_secs(5), Duration::from_secs(60), Duration::from_secs(240))
 }
 
+/// How many restarts of all rows together are borne within a minute.
+pub(super) fn patience() -> usize {
+    #[cfg(feature = "faults")]
+    if let Some(restarts) = crate::faults::file::patience() {
+        return restarts;
+    }
+    30
+}
+
 impl System {
     /// Whether it gets on: the topmost supervisor answers, the watchdog looks, the lanes turn. Recording is left out, for
     /// what holds it up may be a disk.

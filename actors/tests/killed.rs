@@ -50,6 +50,20 @@ async fn the_listener_dies_and_connections_are_served_on() {
     dies_and_nothing_is_lost("listener", "listener").await;
 }
 
+/// An end that is no drain must not close the socket for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_task_that_accepts_dies_and_the_next_one_accepts_on() {
+    let mut rig = Rig::start().await;
+    rig.traffic(40).await;
+    faults::arm_to("listener.accept", faults::What::Panic, TIMES);
+    rig.traffic_until_struck("listener.accept").await;
+    rig.traffic(40).await;
+    rig.settled().await.lost_nothing();
+    rig.shows_restarts("listener", TIMES.into(), "listener.accept").await;
+    let health = rig.health().await;
+    assert_eq!((&health["ready"], &health["degraded"]), (&true.into(), &serde_json::json!([])));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connections_actor_dies_and_its_client_is_served_on() {
     let mut rig = Rig::start().await;

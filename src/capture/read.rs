@@ -215,6 +215,12 @@ mod tests {
     use super::*;
     use crate::capture::record::{self, Head};
     use crate::exchange::End;
+    use crate::plugin::note::{Did, Hook};
+
+    fn note(id: &str) -> Vec<u8> {
+        let (kind, id) = ("tag".to_owned(), id.to_owned());
+        Note { kind, id, hook: Hook::After, did: Did::Act("mutate".to_owned()) }.encode()
+    }
 
     fn log() -> Vec<(Kind, u64, Vec<u8>)> {
         let id = TraceId::from_bytes([9; 16]);
@@ -232,6 +238,8 @@ mod tests {
             (Kind::ResponseBody, 7_000, b"three".to_vec()),
             (Kind::ResponseCut, 7_001, record::number(20)),
             (Kind::ResponseBody, 7_002, b"lost".to_vec()),
+            (Kind::Plugin, 7_400, [note("a"), note("b")].concat()[..9].to_vec()),
+            (Kind::Plugin, 7_400, [note("a"), note("b")].concat()[9..].to_vec()),
             (Kind::ResponseTrailers, 7_500, record::fields([("x-a", b"1".as_slice())].into_iter())),
             (Kind::End, 8_000, ended.encode()),
         ]
@@ -261,6 +269,7 @@ mod tests {
         assert_eq!(told.response.marks, [Mark { offset: 0, at_us: 6_000 }, Mark { offset: 6, at_us: 7_000 }]);
         assert_eq!((told.request.wire_bytes, told.response.wire_bytes), (4, 99));
         assert_eq!(told.response_trailers.get("x-a"), Some(b"1".as_slice()));
+        assert_eq!(told.notes.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["a", "b"], "a chunk ended between");
         assert_eq!(told.ended.unwrap().error.as_deref(), Some("gone"));
     }
 

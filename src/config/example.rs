@@ -81,6 +81,7 @@ fn value(key: &Key) -> String {
     match key.default {
         "" if key.is_list => "[]".to_owned(),
         "" => "\"\"".to_owned(),
+        default if key.has_items => default.to_owned(),
         default if default.bytes().all(plain) => default.to_owned(),
         default => format!("\"{default}\""),
     }

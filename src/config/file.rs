@@ -133,6 +133,17 @@ impl<'a> Walk<'a> {
                 let text = format!("a section is not {}; allowed: {}", key.kind, key.allowed());
                 return self.complain(value.at, &spelling, &text);
             }
+            Value::List(nodes) if key.has_items => {
+                let mut items = Vec::with_capacity(nodes.len());
+                for node in nodes {
+                    let at = node.at;
+                    match node.into_json() {
+                        Ok(item) => items.push((item, Some(at))),
+                        Err(bad) => return self.complain(bad.at, &spelling, &bad.text),
+                    }
+                }
+                Raw::Items(items)
+            }
             Value::List(nodes) => {
                 let mut items = Vec::with_capacity(nodes.len());
                 for node in nodes {

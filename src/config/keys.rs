@@ -8,11 +8,12 @@ use ipnet::IpNet;
 use super::address::{ListenAddress, Upstream};
 use super::fsync::Fsync;
 use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
-use super::lists::{Networks, Patterns};
+use super::lists::{Instances, Networks, Patterns};
 use super::seal::Seal;
 use super::sources::Reader;
 use super::table::{ANY, Change, Key, Rules, configuration};
 use super::texts::{Digest, Folder, Mount, Optional, Secret, Text};
+use crate::plugin::instance::Instance;
 use crate::plugin::path_patterns::PathPatterns;
 
 /// Milliseconds of a day.
@@ -130,12 +131,15 @@ configuration! {
         /// Whether they are also saved as files of their own. Can be changed at run time.
         save_attachments: bool as Switch = "true", ANY.reloadable();
     }
-    /// Filters by request path, compared without the query: `/a/b` is that path, `/a/*` everything below.
+    /// Plugins, and filters by request path, compared without the query: `/a/b` is that path, `/a/*` everything below.
     plugins: Plugins {
         /// Exchanges that are captured and then discarded, counted as filtered.
         path_filter: PathPatterns as Patterns, at "plugins.path_filter.patterns" = "", ANY.reloadable();
         /// Exchanges that are forwarded without being captured.
         capture_filter: PathPatterns as Patterns, at "plugins.capture_filter.patterns" = "", ANY.reloadable();
+        /// Plugins: objects with `type`, `id`, `enabled` and `config`, as `GET /api/plugins/types` describes them. They
+        /// act in this order, unless another list was set at run time.
+        instances: Vec<Instance> as Instances = "[]", ANY.reloadable();
     }
     /// When recorded days are deleted: never, unless a limit is set. Can be changed at run time.
     retention: Retention {

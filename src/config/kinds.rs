@@ -18,6 +18,8 @@ pub(super) trait Kind {
     const NAME: &'static str;
     /// Whether the value is a list.
     const IS_LIST: bool = false;
+    /// Whether its items have members of their own; in a variable they are one JSON list.
+    const HAS_ITEMS: bool = false;
 
     /// The value, or everything that is wrong with it.
     fn read(raw: &Raw, rules: Rules) -> Result<Self::Value, Vec<Flaw>>;
@@ -52,7 +54,7 @@ impl<S: Scalar> Kind for S {
         let flaw = |what: String| vec![Flaw { at: None, text: format!("{what}; allowed: {}", S::choices(rules)) }];
         let (text, in_quotes) = match raw {
             Raw::One { text, quoted } => (text, *quoted),
-            Raw::Many(_) => return Err(flaw(format!("a list is not {}", S::NAME))),
+            Raw::Many(_) | Raw::Items(_) => return Err(flaw(format!("a list is not {}", S::NAME))),
         };
         if in_quotes && !S::IS_TEXT {
             return Err(flaw(format!("the quoted text {} is not {}", quoted(text), S::NAME)));

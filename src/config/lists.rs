@@ -1,4 +1,4 @@
-//! The kinds of values that are lists: networks and path patterns.
+//! The kinds of values that are lists: networks, path patterns and plugins.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::kinds::Kind;
 use super::sources::{Flaw, Raw, quoted};
 use super::table::Rules;
+use crate::plugin::instance::{BadInstance, Instance};
 use crate::plugin::path_patterns::PathPatterns;
 
 /// Address ranges; a single address is the range of itself.
@@ -61,6 +62,44 @@ impl Kind for Patterns {
     }
 }
 
+/// Plugins.
+pub(super) struct Instances;
+
+impl Kind for Instances {
+    type Value = Vec<Instance>;
+    const NAME: &'static str = "a list of plugins";
+    const HAS_ITEMS: bool = true;
+
+    fn read(raw: &Raw, rules: Rules) -> Result<Vec<Instance>, Vec<Flaw>> {
+        let allowed = Instances::allowed(rules);
+        let items = match raw {
+            Raw::Items(items) => items,
+            Raw::One { text, .. } if text.trim().is_empty() => return Ok(Vec::new()),
+            Raw::One { text, .. } => {
+                return Err(vec![Flaw {
+                    at: None,
+                    text: format!("{} is not a list; allowed: {allowed}", quoted(text)),
+                }]);
+            }
+            Raw::Many(_) => {
+                return Err(vec![Flaw { at: None, text: format!("not a list of objects; allowed: {allowed}") }]);
+            }
+        };
+        let values: Vec<serde_json::Value> = items.iter().map(|(value, _)| value.clone()).collect();
+        let (instances, bad) = Instance::read_list(&values);
+        let flaw = |bad: BadInstance| Flaw { at: items.get(bad.index).and_then(|(_, at)| *at), text: bad.to_string() };
+        if bad.is_empty() { Ok(instances) } else { Err(bad.into_iter().map(flaw).collect()) }
+    }
+
+    fn allowed(_: Rules) -> String {
+        "a list of objects with type, id, enabled and config; in a variable, as JSON".to_owned()
+    }
+
+    fn show(value: &Vec<Instance>) -> String {
+        serde_json::Value::from_iter(value.iter().map(Instance::shown)).to_string()
+    }
+}
+
 /// Reads every item and collects what is wrong with any of them.
 fn read_items<K: Kind>(
     raw: &Raw,
@@ -71,6 +110,7 @@ fn read_items<K: Kind>(
     let items = match raw {
         Raw::Many(items) => items,
         Raw::One { text, .. } => return Err(vec![flaw(None, format!("{} is not a list", quoted(text)))]),
+        Raw::Items(_) => return Err(vec![flaw(None, "an item of the list must be plain text".to_owned())]),
     };
     let mut flaws = Vec::new();
     for (text, at) in items {

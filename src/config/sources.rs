@@ -9,12 +9,18 @@ use super::keys::keys;
 use super::kinds::Kind;
 use super::table::Key;
 use super::yaml::Position;
+use serde_json::Value;
 
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Raw {
-    One { text: String, quoted: bool },
+    One {
+        text: String,
+        quoted: bool,
+    },
     Many(Vec<(String, Option<Position>)>),
+    /// Items with members of their own, as JSON would hold them.
+    Items(Vec<(Value, Option<Position>)>),
 }
 
 /// What is wrong with a value; the position is that of a list's item.

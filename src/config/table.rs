@@ -11,6 +11,8 @@ pub struct Key {
     pub kind: &'static str,
     /// Whether it takes a list; in an environment variable the items stand between commas.
     pub is_list: bool,
+    /// Whether it takes a list whose items have members; in an environment variable it is JSON.
+    pub has_items: bool,
     /// The default, written as in an environment variable.
     pub default: &'static str,
     /// What it is for, in sentences.
@@ -44,6 +46,12 @@ impl Key {
 
     /// A value given as the text of a variable (or of the default).
     pub(super) fn raw(&self, text: &str) -> Raw {
+        if self.has_items {
+            return match serde_json::from_str::<Vec<serde_json::Value>>(text) {
+                Ok(items) => Raw::Items(items.into_iter().map(|it| (it, None)).collect()),
+                Err(_) => Raw::One { text: text.to_owned(), quoted: true },
+            };
+        }
         if self.is_list {
             let items = text.split(',').map(str::trim).filter(|it| !it.is_empty());
             Raw::Many(items.map(|it| (it.to_owned(), None)).collect())
@@ -143,6 +151,7 @@ macro_rules! configuration {
                     path: configuration!(@path $section $field $($path)?),
                     kind: <$kind as Kind>::NAME,
                     is_list: <$kind as Kind>::IS_LIST,
+                    has_items: <$kind as Kind>::HAS_ITEMS,
                     default: $default,
                     doc: &[$($doc),+],
                     choices: <$kind as Kind>::allowed,

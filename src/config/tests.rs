@@ -256,7 +256,7 @@ config.yaml:21:9: plugins.path_filter.patterns: \"*\" is not a path pattern: the
 allowed: a list of paths like /v1/models, or prefixes like /health/*
 config.yaml:22:9: plugins.path_filter.patterns: \"no/slash\" is not a path pattern: the pattern can never match, for \
 it does not begin with '/'; allowed: a list of paths like /v1/models, or prefixes like /health/*
-config.yaml:23:3: plugins.hooks: unknown key; allowed here: path_filter, capture_filter
+config.yaml:23:3: plugins.hooks: unknown key; allowed here: path_filter, capture_filter, instances
 config.yaml:25:24: viewer.releases_auth_token: a list is not a secret; allowed: empty, or any text
 config.yaml:26:1: telemetry: unknown key; allowed here: proxy, api, storage, capture, timeouts, shutdown, logging, \
 diagnostics, media, plugins, retention, viewer";
@@ -374,4 +374,31 @@ fn only_what_can_be_changed_while_the_program_runs_is_taken_over() {
     let left: Vec<_> = running.changes(&other).iter().map(|it| it.key).collect();
     assert_eq!(left, ["proxy.listen", "viewer.releases_auth_token"]);
     assert_eq!(running.logging.level, Level::Debug);
+}
+
+#[test]
+fn plugins_are_read_with_their_places_and_from_a_variable_as_json() {
+    let text = "plugins:\n  instances:\n    - {type: tag, id: a, enabled: true, config: {tags: [x, '7'], routes: [/v1/*]}}\n    - type: text-append\n      id: b\n      config:\n        probability: 0.5\n        down: {suffix: \"!\"}\n";
+    let (config, _) = from_text(text).unwrap();
+    let shown: Vec<String> = config.plugins.instances.iter().map(|it| it.shown().to_string()).collect();
+    assert_eq!(
+        shown,
+        [
+            r#"{"config":{"routes":["/v1/*"],"tags":["x","7"]},"enabled":true,"id":"a","type":"tag"}"#,
+            r#"{"config":{"down":{"suffix":"!"},"probability":0.5},"enabled":false,"id":"b","type":"text-append"}"#,
+        ]
+    );
+    let json = format!("[{}]", shown.join(","));
+    let (from_variable, _) = from_variables(&[("APILOG_PLUGINS_INSTANCES", &json)]).unwrap();
+    assert_eq!(from_variable.plugins.instances, config.plugins.instances);
+    let bad = "plugins:\n  instances:\n    - {type: tag, id: a, config: {tags: [x]}}\n    - {type: warp, id: b}\n    - {type: tag, id: c, config: {tags: [x], tags: [y]}}\n";
+    let complaints = from_text(bad).unwrap_err().to_string();
+    assert!(complaints.contains(":5:") && complaints.contains("tags is given twice"), "{complaints}");
+    let bad = bad.rsplit_once("    -").unwrap().0;
+    let complaints = from_text(bad).unwrap_err().to_string();
+    assert!(complaints.contains(":4:") && complaints.contains("instances[1] (b): unknown type"), "{complaints}");
+    for (text, expected) in [("{}", "is not a list"), ("[1]", "must be an object"), ("x", "is not a list")] {
+        let complaints = from_variables(&[("APILOG_PLUGINS_INSTANCES", text)]).unwrap_err().to_string();
+        assert!(complaints.contains(expected), "{text}: {complaints}");
+    }
 }

@@ -34,6 +34,38 @@ pub(super) enum Value {
     Mapping(Vec<(Node, Node)>),
 }
 
+impl Node {
+    /// As JSON would hold it: plain texts that read as a boolean or a number are one.
+    ///
+    /// # Errors
+    /// A mapping has a key that is no text, or one twice.
+    pub(super) fn into_json(self) -> Result<serde_json::Value, BadYaml> {
+        use serde_json::Value as Json;
+        Ok(match self.value {
+            Value::Null => Json::Null,
+            Value::Text { text, quoted: true } => text.into(),
+            Value::Text { text, quoted: false } => match serde_json::from_str(&text) {
+                Ok(plain @ (Json::Bool(_) | Json::Number(_))) => plain,
+                _ => text.into(),
+            },
+            Value::List(nodes) => Json::Array(nodes.into_iter().map(Node::into_json).collect::<Result<_, _>>()?),
+            Value::Mapping(pairs) => {
+                let mut members = serde_json::Map::new();
+                for (key, value) in pairs {
+                    let at = key.at;
+                    let Value::Text { text: name, .. } = key.value else {
+                        return Err(bad(at, "a key must be plain text"));
+                    };
+                    if members.insert(name.clone(), value.into_json()?).is_some() {
+                        return Err(bad(at, format!("{name} is given twice")));
+                    }
+                }
+                members.into()
+            }
+        })
+    }
+}
+
 /// Why a text is not a configuration's YAML.
 #[derive(Debug, PartialEq)]
 pub(super) struct BadYaml {

@@ -34,7 +34,8 @@ pub enum Named {
 
 /// What the file is whose name continues the index's with `rest`; `None` if it is none of these.
 pub fn named(rest: &str) -> Option<Named> {
-    let rest = PARTS.iter().chain(&["-journal"]).find_map(|part| rest.strip_suffix(part)).unwrap_or(rest);
+    // A database that is being made keeps a rollback journal until it has been told of the other kind.
+    let rest = ["-wal", "-shm", "-journal"].iter().find_map(|part| rest.strip_suffix(part)).unwrap_or(rest);
     let is_moment = |text: &str| text.parse::<u64>().is_ok();
     match rest {
         "" => Some(Named::Index),

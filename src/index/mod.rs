@@ -28,6 +28,8 @@ mod state;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
+mod takeover_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -13,10 +13,12 @@ const MAX_WORDS: usize = 50_000;
 
 /// What the index's one writer remembers between batches. Belongs to one connection.
 ///
-/// A transaction that fails takes what it changed here with it: everything is read anew next time.
+/// A transaction that fails takes what it changed here with it: everything is read anew next time. So it is if somebody
+/// else has written meanwhile, as a writer does that was given up and whose thread is still at its last work.
 #[derive(Debug, Default)]
 pub struct WriterState {
-    memory: Option<Memory>,
+    /// With the version of the data that it is of.
+    memory: Option<(i64, Memory)>,
     behind: BTreeSet<SegmentId>,
     /// Every plain segment's first line was compared with what is indexed of it.
     pub(super) has_compared: bool,
@@ -87,13 +89,15 @@ impl WriterState {
         // Taken out, so that no way out, unwinding included, leaves a memory of what was rolled back.
         let remembered = self.memory.take();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another one if any other connection has committed since this one last looked.
+        let version = transaction.pragma_query_value(None, "data_version", |row| row.get(0))?;
         let mut memory = match remembered {
-            Some(memory) => memory,
-            None => Memory::load(&transaction)?,
+            Some((seen, memory)) if seen == version => memory,
+            _ => Memory::load(&transaction)?,
         };
         let outcome = work(&transaction, &mut memory)?;
         transaction.commit()?;
-        self.memory = Some(memory);
+        self.memory = Some((version, memory));
         Ok(outcome)
     }
 }

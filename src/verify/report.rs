@@ -160,6 +160,8 @@ pub struct Totals {
     pub rows: u64,
     /// Lines that the running recorder had not indexed yet.
     pub not_yet_indexed: u64,
+    /// Rows of segments that were deleted, which a running recorder is about to remove.
+    pub not_yet_removed: u64,
     /// Traces with attachments.
     pub media: u64,
 }
@@ -222,6 +224,7 @@ impl Report {
         sums.bytes += totals.bytes;
         sums.rows += totals.rows;
         sums.not_yet_indexed += totals.not_yet_indexed;
+        sums.not_yet_removed += totals.not_yet_removed;
         sums.media += totals.media;
         counts.into_iter().for_each(|(kind, count)| *self.counts.entry(kind).or_default() += count);
         for (kind, mut found) in findings {
@@ -306,13 +309,16 @@ impl Report {
 /// For a person.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Totals { segments, lines, bytes, rows, not_yet_indexed, media } = self.totals;
+        let Totals { segments, lines, bytes, rows, not_yet_indexed, not_yet_removed, media } = self.totals;
         writeln!(f, "{lines} lines ({bytes} bytes) in {segments} files, {rows} rows, attachments of {media} traces")?;
         if not_yet_indexed > 0 {
             writeln!(
                 f,
                 "{not_yet_indexed} lines are newer than the index: the running recorder is about to index them"
             )?;
+        }
+        if not_yet_removed > 0 {
+            writeln!(f, "{not_yet_removed} rows are of deleted files: the running recorder is about to remove them")?;
         }
         for (is_note, title) in [(false, "wrong"), (true, "worth knowing")] {
             let kinds: Vec<_> = self.counts.iter().filter(|(kind, _)| kind.is_note() == is_note).collect();

@@ -93,7 +93,8 @@ fn notes_do_not_count_and_the_json_says_everything() {
         "checked_at": "1970-01-01T00:00:00.000Z",
         "recorder": "r",
         "is_clean": true,
-        "totals": {"segments": 0, "lines": 0, "bytes": 0, "rows": 0, "not_yet_indexed": 0, "media": 0},
+        "totals": {"segments": 0, "lines": 0, "bytes": 0, "rows": 0, "not_yet_indexed": 0, "not_yet_removed": 0,
+            "media": 0},
         "counts": {"foreign_file": 1},
         "findings": [{
             "kind": "foreign_file", "path": "x\u{1b}[2J", "offset": null, "id": null, "what": "not\nours",

@@ -1,7 +1,9 @@
 //! `api-log verify` and `package` while segments are begun, sealed and deleted under them.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,7 +58,24 @@ fn busy(data_dir: &Path) -> Recorder {
         ("APILOG_RETENTION_MAX_BYTES", "4MiB"),
         ("APILOG_RETENTION_MEDIA_MAX_BYTES", "100KiB"),
     ];
-    Recorder::with(data_dir, &variables)
+    std::fs::set_permissions(data_dir, Permissions::from_mode(0o700)).unwrap();
+    let recorder = Recorder::with(data_dir, &variables);
+    at_rest(&recorder);
+    recorder
+}
+
+/// Waits until nothing is to be made any more of what was sent, or of what another recorder left.
+fn at_rest(recorder: &Recorder) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (index, health) = (recorder.get("/api/index"), recorder.get("/healthz"));
+        let (recovery, in_flight) = (&health["captures"]["recovery"], &health["ledger"]["in_flight"]);
+        if index["state"] == "current" && recovery == "done" && in_flight == 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "recovery {recovery}, in flight {in_flight}, index {index:#}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// One chat on a connection of its own; whether it was answered.
@@ -141,6 +160,7 @@ fn what_is_begun_sealed_and_deleted_meanwhile_is_no_finding() {
         });
     });
     assert_eq!(unanswered, 0);
+    at_rest(&recorder);
     recorder.stop();
     // Every file that a recorder leaves is known.
     let (code, kinds, report) = verify(dir.path(), &[]);

@@ -22,6 +22,15 @@ async fn a_panic_beside_an_actor_is_the_actors_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_actor_can_tell_a_panic_beside_it_from_an_orderly_end() {
+    let (tell, mut told) = Told::channel();
+    let (actor, _) = Worker::spawn(None, Worker, Args { name: "it", told: tell }).await.unwrap();
+    let task = beside(actor.get_cell(), async { panic!("beside") });
+    told.until("it stopped").await;
+    assert!(task.has_failed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_ends_with_its_actor_however_that_ends() {
     for ending in [Order::Stop, Order::Panic, Order::Fail] {
         let (tell, _told) = Told::channel();
@@ -44,6 +53,7 @@ async fn a_task_that_ends_leaves_its_actor_alone_and_so_does_an_abort() {
     beside(actor.get_cell(), async {}).ended().await;
     let endless = beside(actor.get_cell(), std::future::pending());
     endless.abort();
+    assert!(!endless.has_failed());
     endless.ended().await;
     actor.cast(Order::Work(1)).unwrap();
     told.until("it did 1").await;

@@ -179,6 +179,92 @@ async fn a_start_that_hangs_is_a_failed_start() {
     assert!(error.contains("its start took longer than 5s"), "{error}");
 }
 
+/// A worker whose first start succeeds. The second is done by `again`, with the actor that would be given.
+fn twice<F>(slot: &Slot<Order>, args: Args, again: fn(ractor::ActorRef<Order>) -> F) -> Child
+where
+    F: Future<Output = ractor::ActorCell> + Send + 'static,
+{
+    let (starts, slot) = (Arc::new(AtomicUsize::new(0)), slot.clone());
+    Child::new(args.name, move |supervisor| {
+        let (starts, slot, args) = (starts.clone(), slot.clone(), args.clone());
+        Box::pin(async move {
+            let (child, _) = Worker::spawn_linked(None, Worker, args, supervisor).await?;
+            slot.fill(child.clone());
+            if starts.fetch_add(1, Ordering::Relaxed) == 1 {
+                return Ok(again(child).await);
+            }
+            Ok(child.get_cell())
+        })
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_holds_up_nobody_else() {
+    let (tell, mut told) = Told::channel();
+    let (registry, stuck, other) = (Registry::new(), Slot::new(), Slot::new());
+    let hangs = |child: ractor::ActorRef<Order>| async move {
+        child.kill();
+        std::future::pending().await
+    };
+    let stuck_row = twice(&stuck, Args { name: "stuck", told: tell.clone() }, hangs);
+    let root = Root::start(plan(&registry, 9, vec![stuck_row, worker("other", &other, &tell)])).await.unwrap();
+    told.until("other started").await;
+    order(&stuck, Order::Panic);
+    told.until("stuck started").await;
+    order(&other, Order::Panic);
+    told.until("other started").await;
+    assert!(root.answers(Duration::from_secs(1)).await);
+    assert_eq!(report(&registry, "stuck").state, ChildState::Starting);
+    // The drain makes its own start.
+    root.drain(LONG).await.unwrap();
+    assert_eq!(told.so_far(), ["stuck started", "other stopped", "stuck stopped"]);
+    assert_eq!(report(&registry, "stuck").state, ChildState::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_on_and_on_is_given_up_and_made_again() {
+    let (tell, mut told) = Told::channel();
+    let (registry, slot) = (Registry::new(), Slot::new());
+    let hangs = |child: ractor::ActorRef<Order>| async move {
+        child.kill();
+        std::future::pending().await
+    };
+    let row = twice(&slot, Args { name: "it", told: tell }, hangs);
+    let _root = Root::start(plan(&registry, 9, vec![row])).await.unwrap();
+    told.until("it started").await;
+    order(&slot, Order::Panic);
+    told.until("it started").await;
+    told.until("it started").await;
+    let it = report(&registry, "it");
+    assert_eq!((it.restarts, it.last_error.unwrap().message.as_str()), (2, "its start took longer than 30s"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_told_before_the_start_is_done_counts() {
+    let (tell, mut told) = Told::channel();
+    let (registry, slot) = (Registry::new(), Slot::new());
+    let ends = |child: ractor::ActorRef<Order>| async move {
+        child.stop(None);
+        let _ = child.wait(None).await;
+        // Its supervisor hears of its end first.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        child.get_cell()
+    };
+    let row = twice(&slot, Args { name: "it", told: tell }, ends);
+    let root = Root::start(plan(&registry, 9, vec![row])).await.unwrap();
+    told.until("it started").await;
+    order(&slot, Order::Panic);
+    for word in ["it started", "it stopped", "it started"] {
+        told.until(word).await;
+    }
+    while report(&registry, "it").state != ChildState::Running {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(report(&registry, "it").restarts, 2);
+    root.drain(LONG).await.unwrap();
+    assert_eq!(told.so_far(), ["it stopped"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn restart_policies_tell_endings_apart() {
     let (tell, mut told) = Told::channel();

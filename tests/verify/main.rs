@@ -2,175 +2,26 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure is the test's result")]
 
-#[path = "golden/fixture.rs"]
+mod data_dir;
+#[path = "../golden/fixture.rs"]
 mod fixture;
+mod recorder;
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, Permissions};
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
 use api_log::capture::spool;
 use api_log::ids::{SegmentId, TraceId};
-use api_log::index::{Budget, WriterState, catch_up, remove_segment, schema};
+use api_log::index::{WriterState, remove_segment, schema};
 use api_log::jsonl::file::JsonlFile;
-use api_log::jsonl::line::read_row;
 use api_log::jsonl::sealed::{Codec, Table, seal};
-use api_log::media::{Attachment, write};
 use api_log::store::layout::{Form, Layout};
 use api_log::trace::{FinalizeSettings, finalize};
-use serde_json::Value;
 
-const PLAIN: &str = "2026-05-27/a1b2c3d4.jsonl";
-const SEALED: &str = "2026-05-26/a1b2c3d4.1.jsonl";
-
-/// A data dir with some lines of each format, plain and sealed, attachments, and an index of it all.
-struct DataDir {
-    dir: tempfile::TempDir,
-    layout: Layout,
-}
-
-fn id(n: usize) -> String {
-    format!("01J{n:023}")
-}
-
-/// A line of the earlier format, without `v`.
-fn old_line(n: usize) -> String {
-    format!(
-        r#"{{"id":"{}","ts_start":"2026-05-27T10:00:{:02}.5Z","ts_end":"2026-05-27T10:01:00.123456Z","client":"192.0.2.1:5000","method":"POST","path":"/v1/messages?beta=true","upstream":"http://gw:1","status":200,"req":{{"headers":{{"X-Api-Key":["k{}"]}},"body":{{"model":"m","messages":[{{"role":"user","content":"{n}"}}]}}}},"resp":{{"headers":{{}},"body":{{"usage":{{"input_tokens":{n}}}}}}},"disconnected":false,"truncated_req":false,"truncated_resp":false}}"#,
-        id(n),
-        n % 60,
-        n % 3,
-    )
-}
-
-impl DataDir {
-    fn new() -> DataDir {
-        let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
-        let here = DataDir { layout: Layout::new(dir.path()), dir };
-        here.append(PLAIN, 0..20);
-        here.append(SEALED, 20..30);
-        here.seal(SEALED);
-        let attachment = Attachment { mime: "text/plain".into(), extension: "txt", bytes: b"hello".to_vec() };
-        assert_eq!(write(&here.media(3), &[attachment.clone(), attachment]).count, 2);
-        here.index();
-        here
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn file(&self, segment: &str, form: Form) -> PathBuf {
-        self.layout.segment(segment.parse().unwrap(), form)
-    }
-
-    fn media(&self, n: usize) -> PathBuf {
-        let segment: SegmentId = PLAIN.parse().unwrap();
-        self.layout.media(segment.bucket, id(n).parse().unwrap())
-    }
-
-    fn append(&self, segment: &str, numbers: std::ops::Range<usize>) {
-        let lines: Vec<String> = numbers.map(old_line).collect();
-        let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-        JsonlFile::open(&self.layout, segment.parse().unwrap()).unwrap().append(&lines).unwrap();
-    }
-
-    fn append_raw(&self, text: &str) {
-        let mut file = OpenOptions::new().append(true).open(self.file(PLAIN, Form::Plain)).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn seal(&self, segment: &str) {
-        let plain = self.file(segment, Form::Plain);
-        self.write(&self.file(segment, Form::Zstd), zstd::encode_all(&fs::read(&plain).unwrap()[..], 1).unwrap());
-        fs::remove_file(plain).unwrap();
-    }
-
-    /// A file for its owner alone.
-    fn write(&self, path: &Path, bytes: impl AsRef<[u8]>) {
-        fs::write(path, bytes).unwrap();
-        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
-    }
-
-    fn make_folder(&self, path: &Path) {
-        std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).recursive(true).create(path).unwrap();
-    }
-
-    fn index(&self) {
-        let mut index = schema::open_writer(&self.layout.index()).unwrap();
-        let done = catch_up(&mut index, &mut WriterState::new(), &self.layout, read_row, Budget::WHOLE).unwrap();
-        assert!(done.is_done);
-    }
-
-    fn sql(&self, sql: &str) {
-        let index = rusqlite::Connection::open(self.layout.index()).unwrap();
-        index.execute_batch(sql).unwrap();
-    }
-
-    /// Every byte of lines, wherever it stands; not what is only being made of them.
-    fn lines_anywhere(&self) -> String {
-        let mut all = String::new();
-        for day in fs::read_dir(self.path()).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_dir()) {
-            for file in fs::read_dir(day).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_file()) {
-                let bytes = fs::read(&file).unwrap();
-                if file.extension().is_some_and(|it| it == "new") {
-                    continue;
-                }
-                let is_sealed = file.extension().is_some_and(|it| it == "zst");
-                let bytes = if is_sealed { zstd::decode_all(&bytes[..]).unwrap_or_default() } else { bytes };
-                all += &String::from_utf8_lossy(&bytes);
-            }
-        }
-        all
-    }
-
-    /// Every file, the index left out.
-    fn files(&self) -> Vec<PathBuf> {
-        fn below(folder: &Path, found: &mut Vec<PathBuf>) {
-            for path in fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
-                if path.is_dir() { below(&path, found) } else { found.push(path) }
-            }
-        }
-        let mut found = Vec::new();
-        below(self.path(), &mut found);
-        // The lock is made by whoever repairs; a journal comes and goes.
-        found.retain(|it| it.parent() != Some(self.path()) || it.ends_with("index.sqlite.new-notes"));
-        found.sort();
-        found
-    }
-
-    fn verify(&self, arguments: &[&str]) -> (i32, Value) {
-        let (code, stdout, stderr) = run(self.path(), &[arguments, &["--json"]].concat());
-        let json = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout} {stderr}"));
-        (code, json)
-    }
-
-    /// What it finds, by kind, and its exit code.
-    fn found(&self, arguments: &[&str]) -> (i32, Vec<String>, Value) {
-        let (code, report) = self.verify(arguments);
-        let kinds = report["counts"].as_object().unwrap().keys().cloned().collect();
-        (code, kinds, report)
-    }
-}
-
-fn command(data_dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_api-log"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("APILOG_")) {
-        command.env_remove(name);
-    }
-    command.env("APILOG_STORAGE_DATA_DIR", data_dir).stdin(Stdio::null());
-    command
-}
-
-fn run(data_dir: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = command(data_dir).arg("verify").args(arguments).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
+use data_dir::*;
+use recorder::Recorder;
 
 #[test]
 fn a_data_dir_of_every_golden_line_and_of_old_ones_is_in_order() {
@@ -415,20 +266,6 @@ fn what_is_only_worth_knowing_is_told_and_nothing_is_wrong() {
     }
 }
 
-/// Copies a data dir, for its owner alone, as every version kept it.
-fn copy(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (path, copied) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() {
-            std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&copied).unwrap();
-            copy(&path, &copied);
-        } else {
-            fs::copy(path, &copied).unwrap();
-            fs::set_permissions(&copied, Permissions::from_mode(0o600)).unwrap();
-        }
-    }
-}
-
 #[test]
 fn an_earlier_data_dir_rebuilds_and_verifies() {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/earlier-data-dir");
@@ -472,53 +309,6 @@ fn there_is_nothing_to_say_about_what_is_not_there() {
     }
     let (code, _, stderr) = run(&none, &["--bogus"]);
     assert_eq!(code, 2, "{stderr}");
-}
-
-/// A running recorder; killed when dropped.
-struct Recorder(Child, String);
-
-impl Recorder {
-    fn start(data_dir: &Path) -> Recorder {
-        let mut child = command(data_dir)
-            .env("APILOG_PROXY_LISTEN", "127.0.0.1:0")
-            .env("APILOG_API_LISTEN", "127.0.0.1:0")
-            .env("APILOG_PROXY_UPSTREAM", "http://127.0.0.1:1")
-            .env("APILOG_PROXY_LANES", "1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let proxy = loop {
-            line.clear();
-            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "the recorder starts");
-            let said: Value = serde_json::from_str(&line).unwrap_or_default();
-            if said["msg"] == "recording" {
-                break said["proxy"].as_str().unwrap().to_owned();
-            }
-        };
-        // A full pipe would stop it.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Recorder(child, proxy)
-    }
-
-    /// An exchange that leaves a trace, though there is no gateway.
-    fn send(&self, n: usize) {
-        let mut stream = std::net::TcpStream::connect(&self.1).unwrap();
-        let head = format!("GET /v1/models?n={n} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
