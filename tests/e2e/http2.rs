@@ -210,3 +210,37 @@ fn a_stream_under_way_finishes_when_the_recorder_ends() {
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["end"], "complete");
 }
+
+#[test]
+fn what_mutators_rewrite_passes_in_http_2_too() {
+    let gateway = Gateway::new();
+    let recorder = crate::mutators::with(&gateway, serde_json::json!([crate::mutators::names()]), &[]);
+    let asked = r#"{"messages":[{"role":"user","content":"codename"}]}"#;
+    let event =
+        |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    on_a_runtime(async {
+        let mut sender = connect(&recorder).await;
+        let mut request = request(Method::POST, "/v1/chat/completions", asked);
+        request.headers_mut().append("content-type", "application/json".parse().unwrap());
+        let stream = [event("code"), event("name"), "data: [DONE]\n\n".into()].concat();
+        let gateway = beside(move || {
+            let (mut upstream, head) = gateway.request();
+            let sent = upstream.exactly(asked.len() - 5);
+            upstream.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{stream}",
+                stream.len()
+            ));
+            (head, sent, upstream)
+        });
+        let (answer, (head, sent, _upstream)) = tokio::join!(sender.send_request(request), gateway);
+        assert_eq!(values(&head, "content-length"), [(asked.len() - 5).to_string()]);
+        assert_eq!(sent, asked.replace("codename", "[x]").as_bytes());
+        let answer = answer.unwrap();
+        assert!(!answer.headers().contains_key("content-length"));
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, [event(""), event("[x]"), "data: [DONE]\n\n".into()].concat());
+    });
+    let line = recorder.finish_with_one();
+    assert_eq!((&line["end"], line["plugins"].as_array().unwrap().len()), (&"complete".into(), 2), "{line:#}");
+    assert_eq!(line["req"]["bytes"], asked.len() - 5);
+}

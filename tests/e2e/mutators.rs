@@ -242,6 +242,27 @@ fn large_bodies_of_unknown_length_are_replayed_in_both_directions() {
 }
 
 #[test]
+fn without_memory_a_body_passes_as_it_came() {
+    let gateway = Gateway::new();
+    let recorder =
+        with(&gateway, json!([names()]), &[("CAPTURE_MEMORY_BYTES", "1MiB"), ("CAPTURE_SPILL_BYTES", "1MiB")]);
+    let (mut client, mut upstream) = asked(&gateway, &recorder, "/v1/messages");
+    let large = format!("{{\"content\":[{{\"type\":\"text\",\"text\":\"{}codename\"}}]}}", "x".repeat(3 << 20));
+    upstream
+        .send(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", large.len()));
+    let sending = {
+        let (mut upstream, large) = (upstream.twin(), large.clone());
+        std::thread::spawn(move || upstream.send(large))
+    };
+    assert_eq!(values(&client.head(), "content-length"), [large.len().to_string()]);
+    assert!(client.exactly(large.len()) == large.as_bytes(), "the answer passes whole");
+    sending.join().unwrap();
+    let line = recorder.finish_with_one();
+    assert_eq!((&line["end"], &line["resp"]["bytes"]), (&json!("complete"), &json!(large.len())));
+    assert_eq!(line["plugin_errors"][0]["msg"], "there is no memory for the body");
+}
+
+#[test]
 fn the_connection_serves_on_behind_a_rewritten_request() {
     let gateway = Gateway::new();
     let recorder = with(&gateway, json!([names(), foot()]), &[]);
