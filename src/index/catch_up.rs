@@ -231,14 +231,9 @@ fn read_rest(
     progress: &mut Progress,
 ) -> Result<(), SegmentError> {
     if rest == Rest::Vanished {
-        // Who uses it all the same, a writer say, goes on in a file without a name; who deletes it removes its rows.
-        match state.leases.exclusive(segment) {
-            Ok(_lease) => progress.removed += remove_segment(connection, state, segment)?,
-            Err(_) => state.mark_caught_up(segment),
-        }
-        return Ok(());
+        return forget_vanished(connection, state, segment, progress);
     }
-    let Ok(_lease) = state.leases.shared(segment) else {
+    let Ok(lease) = state.leases.shared(segment) else {
         // Who deletes it removes its rows; what follows in its key does not wait.
         state.mark_caught_up(segment);
         return Ok(());
@@ -262,11 +257,32 @@ fn read_rest(
         opened = read::open_at(layout, segment, start);
     }
     let (reader, form) = match opened {
-        // Deleted since the listing: the next call removes its rows.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Deleted since the listing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            drop(lease);
+            return match layout.has_segment(segment)? {
+                true => Ok(()),
+                false => forget_vanished(connection, state, segment, progress),
+            };
+        }
         other => other?,
     };
     read_on(connection, state, layout, (reader, form, start), segment, read_row, budget, progress)
+}
+
+/// Removes the rows of a segment whose file is gone. Who uses it all the same, a writer say, goes on in a file without a
+/// name; who deletes it removes its rows.
+fn forget_vanished(
+    connection: &mut Connection,
+    state: &mut WriterState,
+    segment: SegmentId,
+    progress: &mut Progress,
+) -> Result<(), SegmentError> {
+    match state.leases.exclusive(segment) {
+        Ok(_lease) => progress.removed += remove_segment(connection, state, segment)?,
+        Err(_) => state.mark_caught_up(segment),
+    }
+    Ok(())
 }
 
 #[expect(clippy::too_many_arguments, reason = "the second half of `read_rest`")]

@@ -42,3 +42,18 @@ fn rows_of_a_vanished_file_stay_for_as_long_as_somebody_uses_it() {
     assert_eq!(whole(&mut index, &mut state, &layout).removed, 1);
     assert!(leases.is_empty());
 }
+
+/// A name without a file stands for one that is deleted between the listing and its opening.
+#[test]
+fn what_is_deleted_after_it_was_listed_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::new(dir.path());
+    let (mut index, mut state) = new_index(&layout);
+    write(&layout, segment(FIRST), &[line(1, 1, 100, 10, &[], "")]);
+    whole(&mut index, &mut state, &layout);
+    let path = layout.segment(segment(FIRST), Form::Plain);
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("nowhere", path).unwrap();
+    let progress = whole(&mut index, &mut state, &layout);
+    assert_eq!((progress.removed, progress.behind_segments, state.behind().count()), (1, 0, 0));
+}

@@ -115,7 +115,7 @@ fn a_large_body_whose_parsing_never_ends_is_parsed_anew_and_blocks_no_thread_tha
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(100_000));
     let head =
         "POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n";
-    let mut client = it.recorder.ask(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+    let mut client = it.recorder.ask(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
     let (mut upstream, _) = it.gateway.request();
     upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
     client.until("ok");
