@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::Request;
 use super::archive::Archive;
 
 /// How to find one's way, for an agent.
@@ -16,8 +17,8 @@ const IN_CLEAR: &str =
 const HIDDEN: &str = "Credentials and what else was to be hidden read `[redacted:…]`: equal values, equal digits.";
 
 /// The entries `agent/…`.
-pub(super) fn write<W: Write>(archive: &mut Archive<W>, is_hidden: bool) -> io::Result<()> {
-    if is_hidden {
+pub(super) fn write<W: Write>(archive: &mut Archive<W>, request: &Request) -> io::Result<()> {
+    if request.hidden.is_some() {
         archive.text("agent/CLAUDE.md", &GUIDE.replace(IN_CLEAR, HIDDEN))?;
     } else {
         archive.text("agent/CLAUDE.md", GUIDE)?;

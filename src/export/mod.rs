@@ -305,7 +305,7 @@ impl<'c> Chosen<'c> {
             work.begin("packing attachments", 0);
             media::write(&mut archive, layout, selection, request, work, report)?;
         }
-        guides::write(&mut archive, request.hidden.is_some())?;
+        guides::write(&mut archive, request)?;
         archive.text("README.md", &readme::text(request, report, UnixMillis::now()))?;
         Ok(archive.finish()?)
     }
