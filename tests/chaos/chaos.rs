@@ -57,8 +57,10 @@ fn no_fault_of_any_part_reaches_a_client_or_loses_a_trace_uncounted() {
     stand.arm("");
     let second = traffic.stop();
 
-    let health = stand.settled();
+    stand.settled();
+    all_due_is_deleted(&stand);
     is_well_again(&stand);
+    let health = stand.settled();
     let after = until("memory and descriptors are given back", || {
         let now = stand.takes();
         let is_back =
@@ -118,6 +120,23 @@ fn unleash(stand: &Stand, traffic: &mut Traffic, seed: u64, time: Duration) -> (
         acts += 1;
     }
     (acts, peak)
+}
+
+/// Retention has finished all it had begun, and begins nothing more: whoever counts finds what was counted.
+fn all_due_is_deleted(stand: &Stand) {
+    let sweeps = || stand.health()["storage"]["sweeps"].as_u64().unwrap();
+    // One may be under way that has passed something over.
+    for _ in 0..2 {
+        let before = sweeps();
+        let asked = || stand.ask("PUT", "/api/config/retention", "{}").is_some_and(|it| it.0 == 200);
+        until("retention is asked", || if asked() { Ok(()) } else { Err(String::new()) });
+        until("a sweep", || if sweeps() > before { Ok(()) } else { Err(before.to_string()) });
+    }
+    let days = std::fs::read_dir(stand.data_dir.path()).unwrap().map(|it| it.unwrap().path());
+    let files = days.filter(|it| it.is_dir()).flat_map(|day| std::fs::read_dir(day).unwrap());
+    let marks: Vec<_> =
+        files.map(|it| it.unwrap().path()).filter(|it| it.extension() == Some("deleting".as_ref())).collect();
+    assert!(marks.is_empty(), "deletions that were begun and are not finished: {marks:?}");
 }
 
 /// Every part runs, and nothing is wrong any more.
