@@ -10,8 +10,14 @@ use api_log::jsonl::line::read_row;
 use api_log::plugin::instance::Instance;
 use api_log::plugin::record::{Decision, prepare};
 use api_log::plugin::set::{Budget, Set, Source};
+use api_log::protocol::Protocol;
 use api_log::recording::{Mark, Recording};
-use api_log::trace::{BodiesDropped, FinalizeSettings, Finished, finalize, finalize_raw, finalize_without_bodies};
+use api_log::socket::{SocketLimits, SocketReader, SocketTrace};
+use api_log::trace::{
+    BodiesDropped, FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw, finalize_raw,
+    finalize_without_bodies,
+};
+use api_log::wire::websocket::Side;
 use serde_json::{Value, json};
 
 const SECRET: &str = "s3cr3t-of-the-client";
@@ -212,4 +218,56 @@ fn labels_filters_and_samples_act_in_order() {
         let counted = set.actives()[0].counts().get();
         assert_eq!((counted.calls, counted.mutations), (1, u64::from(decision == Decision::LeaveOut)));
     }
+}
+
+/// A frame of a side: clients' are masked, here with zeros.
+fn frame(side: Side, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mask: (u8, &[u8]) = if side == Side::Client { (0x80, &[0; 4]) } else { (0, &[]) };
+    let length = payload.len() as u16;
+    [&[0x80 | opcode, mask.0 | 126][..], &length.to_be_bytes(), mask.1, payload].concat()
+}
+
+#[test]
+fn messages_of_a_socket_are_redacted_too() {
+    let mut reader = SocketReader::new(Protocol::Responses, None, SocketLimits::default());
+    let mut pieces = Vec::new();
+    let ask = format!(
+        r#"{{"type":"response.create","model":"m","user":"{SECRET}","input":[{{"role":"user","content":"q"}}]}}"#
+    );
+    let delta = format!(r#"{{"type":"response.output_text.delta","item":{{"text":"{SECRET}"}},"delta":"d"}}"#);
+    reader.push(Side::Client, &frame(Side::Client, 1, ask.as_bytes()), 1_000, &mut pieces);
+    for (opcode, payload) in [
+        (1, br#"{"type":"response.created","response":{"id":"r1"}}"#.as_slice()),
+        (1, delta.as_bytes()),
+        (2, SECRET.as_bytes()),
+        (1, br#"{"type":"response.completed","response":{"id":"r1"}}"#),
+    ] {
+        reader.push(Side::Server, &frame(Side::Server, opcode, payload), 2_000, &mut pieces);
+    }
+    reader.finish(3_000, &mut pieces);
+    let mut handshake = exchange(b"", "", b"");
+    handshake.target = format!("/v1/responses?key={SECRET}").into();
+    let handshake = std::sync::Arc::new(handshake);
+    let mut seen = 0;
+    for (number, piece) in pieces.into_iter().enumerate() {
+        let trace =
+            SocketTrace { id: handshake.id, handshake: handshake.clone(), number: number as u64, piece, ended: None };
+        for is_raw in [false, true] {
+            let mut exchange = trace.exchange();
+            assert_eq!(prepare(&everything(), &mut exchange), Decision::Record);
+            let line = match is_raw {
+                false => silent(&finalize_piece(&trace, exchange, &FinalizeSettings::default())),
+                true => silent(&finalize_piece_raw(&trace, exchange)),
+            };
+            if line["req"]["body"]["model"] == "m" {
+                seen += 1;
+                assert_eq!(
+                    (&line["req"]["body_redacted"], &line["resp"]["body_redacted"]),
+                    (&json!("in_part"), &json!("in_part"))
+                );
+                assert!(line["resp"]["events"].to_string().contains("[redacted:"), "{line}");
+            }
+        }
+    }
+    assert_eq!(seen, 1, "the turn was read");
 }

@@ -108,3 +108,39 @@ fn a_replaced_token_is_taken_and_an_empty_one_is_not() {
     let reload = it.reload("{}\n");
     assert!(reload["complaints"][0].as_str().unwrap().contains("empty"), "{reload}");
 }
+
+#[test]
+fn the_configurations_plugins_are_taken_over_and_stand_below_what_was_set_at_run_time() {
+    let list = |label: &str| {
+        format!("plugins: {{instances: [{{type: tag, id: t, enabled: true, config: {{tags: [{label}]}}}}]}}\n")
+    };
+    let it = Configured::with(&list("one"));
+    it.pass("/one");
+    assert_eq!(it.reload(&list("two"))["changed"].as_array().unwrap().len(), 1);
+    it.pass("/two");
+    let reload = it.reload("plugins: {instances: [{type: tag, id: t, enabled: true}]}\n");
+    assert_eq!(reload["applied"], false);
+    let complaint = reload["complaints"][0].as_str().unwrap();
+    assert!(complaint.contains(":1:23: plugins.instances: instances[0] (t): bad config: config.tags"), "{complaint}");
+    it.pass("/still-two");
+    let overrides = it.recorder.data_dir().path().join("runtime_overrides.json");
+    std::fs::write(&overrides, r#"{"plugins":{"instances":[]}}"#).unwrap();
+    until("the overrides", || (it.health()["plugins"]["source"] == "override").then_some(()));
+    it.reload(&list("three"));
+    it.pass("/none");
+    std::fs::remove_file(overrides).unwrap();
+    until("the configuration", || (it.health()["plugins"]["source"] == "yaml").then_some(()));
+    it.pass("/three");
+    let lines = it.recorder.finish();
+    let seen: Vec<_> = lines.iter().map(|it| (it["path"].as_str().unwrap(), it["tags"][0].as_str())).collect();
+    assert_eq!(
+        seen,
+        [
+            ("/one", Some("one")),
+            ("/two", Some("two")),
+            ("/still-two", Some("two")),
+            ("/none", None),
+            ("/three", Some("three"))
+        ]
+    );
+}
