@@ -155,7 +155,7 @@ mod tests {
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map("[abc]", inner, 0..4).prop_map(|it| Value::from_iter(it)),
+                prop::collection::btree_map("[abc]", inner, 0..4).prop_map(Value::from_iter),
             ]
         })
     }
