@@ -89,24 +89,7 @@ enum Last {
     Broken(BodyError),
 }
 
-impl Held {
-    /// Gathered bytes, and what follows. `share` is their memory.
-    pub(crate) fn new(first: Vec<u8>, rest: Rest, is_sized: bool, share: Share) -> Source {
-        let first = (!first.is_empty()).then(|| Bytes::from(first));
-        Source::Held(Box::new(Held { first, rest, is_sized, pause: Pause::default(), _share: share }))
-    }
-}
-
 impl Rewriting {
-    /// A stream of which `ready` has been rewritten already.
-    pub(crate) fn new(incoming: Incoming, streams: Streams, ready: Vec<u8>, share: Share) -> Source {
-        let mut stream = Rewriting { incoming, streams, ready, last: Last::Open, pause: Pause::default(), share };
-        if stream.incoming.is_end_stream() {
-            stream.end(Last::Ended);
-        }
-        Source::Rewriting(Box::new(stream))
-    }
-
     fn end(&mut self, last: Last) {
         let rest = match last {
             Last::Broken(_) => self.streams.break_off(),
@@ -159,6 +142,21 @@ impl Rewriting {
 }
 
 impl Source {
+    /// Gathered bytes, and what follows. `share` is their memory.
+    pub(crate) fn held(first: Vec<u8>, rest: Rest, is_sized: bool, share: Share) -> Source {
+        let first = (!first.is_empty()).then(|| Bytes::from(first));
+        Source::Held(Box::new(Held { first, rest, is_sized, pause: Pause::default(), _share: share }))
+    }
+
+    /// A stream of which `ready` has been rewritten already.
+    pub(crate) fn rewriting(incoming: Incoming, streams: Streams, ready: Vec<u8>, share: Share) -> Source {
+        let mut stream = Rewriting { incoming, streams, ready, last: Last::Open, pause: Pause::default(), share };
+        if stream.incoming.is_end_stream() {
+            stream.end(Last::Ended);
+        }
+        Source::Rewriting(Box::new(stream))
+    }
+
     /// Whether bytes are yet to come from the other side.
     pub(crate) fn is_coming(&self) -> bool {
         match self {

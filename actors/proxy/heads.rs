@@ -173,7 +173,7 @@ pub(crate) fn edited(head: &[u8], without: &[HeaderName], length: Option<u64>) -
             // A line that begins with white space goes on with the one before.
             let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
             let is = |other: &HeaderName| name.eq_ignore_ascii_case(other.as_str().as_bytes());
-            is_kept = !without.iter().any(is) && !(is_sized && is(&TRANSFER_ENCODING));
+            is_kept = !(without.iter().any(is) || is_sized && is(&TRANSFER_ENCODING));
             if is_kept && is_sized && is(&CONTENT_LENGTH) {
                 if let Some(length) = length.take() {
                     out.extend_from_slice(name);

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response};
 
-use super::body::{Held, Rest, Rewriting, Source};
+use super::body::{Rest, Source};
 use super::client::Client;
 use super::heads;
 use super::lane::Lane;
@@ -92,7 +92,7 @@ pub(super) async fn request(
     let (bytes, trailers) = match gather(&mut body, Vec::new(), most, &mut share, client).await {
         Gathered::Whole(bytes, trailers) => (bytes, trailers),
         Gathered::TooMuch(bytes, why) => {
-            return Ok(as_it_is(Held::new(bytes, Rest::Incoming(body), is_sized, share), skipped(why)));
+            return Ok(as_it_is(Source::held(bytes, Rest::Incoming(body), is_sized, share), skipped(why)));
         }
         Gathered::Broken(_, error) => return Err(error),
     };
@@ -100,12 +100,12 @@ pub(super) async fn request(
     client.expect_head();
     let outcome = mutators.request(&bytes, &codings, most);
     let Some(new) = outcome.body else {
-        let body = Held::new(bytes, Rest::Trailers(trailers), is_sized, share);
+        let body = Source::held(bytes, Rest::Trailers(trailers), is_sized, share);
         return Ok(Passed { message: body, head: None, notes: outcome.notes });
     };
     let head = heads::edited(head, &of_body(), Some(new.len() as u64));
     resize(fields, new.len());
-    Ok(Passed { message: Held::new(new, Rest::Trailers(None), true, share), head: Some(head), notes: outcome.notes })
+    Ok(Passed { message: Source::held(new, Rest::Trailers(None), true, share), head: Some(head), notes: outcome.notes })
 }
 
 /// An answer that would be rewritten in this shape, of which the head was `head`.
@@ -153,7 +153,7 @@ pub(super) async fn answer(
         let notes = streams.notes();
         let head = head.map(|head| heads::edited(head, &[&OF_BYTES[..], &[CONTENT_LENGTH]].concat(), None));
         without(&mut parts.headers, &[&OF_BYTES[..], &[CONTENT_LENGTH]].concat());
-        let body = Rewriting::new(body, streams, ready, share);
+        let body = Source::rewriting(body, streams, ready, share);
         return Passed { message: Response::from_parts(parts, body), head, notes };
     }
     if body.size_hint().lower() + first.len() as u64 > most {
@@ -173,7 +173,7 @@ pub(super) async fn answer(
     };
     let head = head.map(|head| heads::edited(head, &of_body(), Some(new.len() as u64)));
     resize(&mut parts.headers, new.len());
-    let body = Held::new(new, Rest::Trailers(None), true, share);
+    let body = Source::held(new, Rest::Trailers(None), true, share);
     Passed { message: Response::from_parts(parts, body), head, notes: outcome.notes }
 }
 
@@ -185,7 +185,7 @@ fn held(
     is_sized: bool,
     share: Share,
 ) -> Passed<Response<Source>> {
-    let body = Held::new(first, rest, is_sized, share);
+    let body = Source::held(first, rest, is_sized, share);
     Passed { message: Response::from_parts(parts, body), head: None, notes: Vec::new() }
 }
 

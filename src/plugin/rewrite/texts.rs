@@ -1,7 +1,7 @@
 //! The texts of one answer on their way: pieces go in with the events that carry them, and come out rewritten.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::edits::{Edits, content};
 use super::flow::{Flow, Work};
@@ -26,9 +26,9 @@ pub(super) struct Texts {
 #[derive(Clone, Debug)]
 struct Text {
     flow: Flow,
-    template: Rc<Template>,
+    template: Arc<Template>,
     /// The number of the last event that carried a piece.
-    sequence: Option<Rc<str>>,
+    sequence: Option<Arc<str>>,
     /// It had its suffix and goes on all the same: a Chat choice behind its tool calls.
     is_suffixed: bool,
 }
@@ -143,7 +143,7 @@ impl Texts {
         }
         let text = self.under_way.entry(key).or_insert_with(|| Text {
             flow: Flow::default(),
-            template: Rc::new(template(self.protocol, key, data)),
+            template: Arc::new(template(self.protocol, key, data)),
             sequence: None,
             is_suffixed: false,
         });

@@ -142,6 +142,33 @@ fn skeleton(stream: &str) -> Vec<String> {
     parse(stream).events.iter().map(blank).collect()
 }
 
+/// What streams are made of, whole and broken.
+const SCRAPS: &[&str] = &[
+    "data: ",
+    "\r",
+    "\n",
+    "\r\n",
+    "\n\n",
+    "\r\n\r\n",
+    ": c",
+    "event: ping",
+    "[DONE]",
+    "data: [DONE]\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"ab\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\r\n\r\n",
+    "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{}]}}]}\r\r",
+    "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"xab\"}}\n\n",
+    "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+    "data: {\"type\":\"response.output_text.delta\",\"delta\":\"ab\",\"sequence_number\":1}\n\n",
+    "data: {\"type\":\"response.output_text.done\",\"text\":\"abab\"}\n\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"},{\"functionCall\":{}},{\"text\":\"ab\"}]}}]}\n\n",
+    "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"ab\"}]}}]}",
+    "[",
+    ",",
+    "]",
+    "{\"",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
@@ -186,6 +213,30 @@ proptest! {
             let (found, changes) = rewritten(protocol, &work, &stream, size);
             prop_assert_eq!(&found, &stream);
             prop_assert_eq!(changes, 0);
+        }
+    }
+
+    #[test]
+    fn any_pieces_of_any_events_give_what_one_piece_gives(
+        parts in prop::collection::vec(prop::sample::select(SCRAPS), 0..24),
+        size in 1_usize..60,
+        speaker in 0..4_usize,
+        is_array in any::<bool>(),
+    ) {
+        let protocol = SPEAKERS[speaker];
+        let framing = if is_array && protocol == Protocol::Gemini { Framing::Array } else { Framing::Events };
+        let stream = parts.concat();
+        for work in [testing::replace(&[("aba", "x"), ("xb", "")]), Work::Append("!".into())] {
+            let rewritten = |size: usize| {
+                let mut rewriter = Rewriter::new(protocol, framing, work.clone()).unwrap();
+                let mut out = Vec::new();
+                for piece in stream.as_bytes().chunks(size) {
+                    let _ = rewriter.push(piece, &mut out);
+                }
+                rewriter.finish(&mut out);
+                String::from_utf8(out).unwrap()
+            };
+            prop_assert_eq!(rewritten(size), rewritten(stream.len().max(1)));
         }
     }
 
