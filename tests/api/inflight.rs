@@ -38,7 +38,7 @@ impl Gateway {
 
     /// The stream of the next request.
     fn next(&self) -> Sender<Vec<u8>> {
-        self.streams.recv_timeout(std::time::Duration::from_secs(30)).unwrap()
+        self.streams.recv_timeout(std::time::Duration::from_secs(180)).unwrap()
     }
 
     fn recorder(&self, data_dir: &Path, variables: &[(&str, &str)]) -> Recorder {
