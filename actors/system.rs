@@ -246,6 +246,7 @@ impl System {
                 last_reload: last_reload.clone(),
                 media_is_overridden: overridden.saves_attachments.is_some(),
                 metrics_want_token: config.api.metrics_auth,
+                query_timeout: config.api.query_timeout,
             })),
         };
         let (ended, upgraded, spills) = (intake.clone(), intake.clone(), intake.clone());

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::State as Api;
 use super::errors::{Answer, Problem};
 use super::params::Params;
-use super::readers::ReadError;
+use super::readers::{Load, ReadError};
 
 /// `GET /api/traces`.
 pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<impl IntoResponse, Problem> {
@@ -26,9 +26,8 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
         next_cursor: Option<String>,
     }
     let params = Params::of(query.as_deref());
-    let ListParams { filter, limit, cursor } =
-        ListParams::parse(params.pairs()).map_err(|bad| Problem::bad_param(&bad.param, &bad.detail))?;
-    let page = api.readers.read(move |index| query::list(index, &filter, limit, cursor)).await?;
+    let ListParams { filter, limit, cursor } = ListParams::parse(params.pairs())?;
+    let page = api.readers.read(Load::Light, move |index| query::list(index, &filter, limit, cursor)).await?;
     Ok(Answer(Listed { traces: page.rows, next_cursor: page.next_cursor.map(|it| it.to_string()) }))
 }
 
@@ -48,7 +47,7 @@ pub(crate) async fn detail(
     // What is no text is no id either.
     let Path(id) = id.map_err(|_| no_trace())?;
     let id: TraceId = id.parse().map_err(|_| no_trace())?;
-    let row = api.readers.read(move |index| query::get(index, id)).await?.ok_or_else(no_trace)?;
+    let row = api.readers.read(Load::Light, move |index| query::get(index, id)).await?.ok_or_else(no_trace)?;
     let place = row.place().ok_or_else(|| Problem::server_error(&"a row names no segment"))?;
     let layout = api.parts.layout.clone();
     let lease = api.parts.leases.shared(place.segment).map_err(|_| deleted())?;
@@ -91,6 +90,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
         match error {
             ReadError::Busy => Problem::busy(),
+            ReadError::Timeout(after) => Problem::query_timeout(after),
             error => Problem::server_error(&error),
         }
     }

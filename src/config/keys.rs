@@ -49,6 +49,8 @@ configuration! {
         listen: ListenAddress as ListenAddress = ":7862", ANY;
         /// Whether `/metrics` asks for the token too. It holds counts and names of parts, nothing of what was recorded.
         metrics_auth: bool as Switch = "false", ANY.reloadable();
+        /// How long a question to the index may take before it is stopped and answered with 504.
+        query_timeout: Duration as Span = "5s", ANY.reloadable().range(10, 3_600_000);
         /// How large an export may become; 0 = 2 GiB, negative = unlimited.
         export_byte_hardcap: i64 as Size<i64> = "0", ANY;
     }
