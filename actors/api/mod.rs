@@ -18,6 +18,7 @@ mod retention;
 mod routes;
 mod server;
 mod sessions;
+mod stats;
 mod traces;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::FutureExt;
 
 use super::errors::Problem;
-use super::{State, auth, config, health, index, metrics, ready, retention, sessions, traces};
+use super::{State, auth, config, health, index, metrics, ready, retention, sessions, stats, traces};
 
 /// Largest body of any request, in bytes. Routes that take one say less.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -26,6 +26,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/api/traces", reads(traces::list, &state))
         .route("/api/traces/{id}", reads(traces::detail, &state))
         .route("/api/sessions", reads(sessions::list, &state))
+        .route("/api/stats", reads(stats::stats, &state))
         .route_layer(middleware::from_fn_with_state(state.clone(), index::tell_standing));
     let protected = Router::new()
         .merge(from_index)

@@ -66,6 +66,7 @@ fn filter(asked: Package) -> Filter {
         key: asked.key_prefix.as_deref().and_then(KeyFilter::beginning_with),
         session_root: asked.session,
         project: asked.project,
+        ..Filter::default()
     }
 }
 

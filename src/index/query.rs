@@ -13,6 +13,8 @@ mod plan;
 pub mod selection;
 pub mod stored;
 
+pub(super) use plan::conditions;
+
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TraceRow {
@@ -178,24 +180,25 @@ const SELECT: &str = "SELECT id, ts_start, duration_ms, client, method, path, qu
 const MAX_NAMES: usize = 50_000;
 
 /// The texts behind numbers, each looked up once per page.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     connection: &'a Connection,
     known: HashMap<(Kind, i64), String>,
 }
 
+/// What a number stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+pub(super) enum Kind {
     Word,
     Key,
     Segment,
 }
 
 impl<'a> Names<'a> {
-    fn new(connection: &'a Connection) -> Names<'a> {
+    pub(super) fn new(connection: &'a Connection) -> Names<'a> {
         Names { connection, known: HashMap::new() }
     }
 
-    fn text(&mut self, kind: Kind, number: i64) -> rusqlite::Result<String> {
+    pub(super) fn text(&mut self, kind: Kind, number: i64) -> rusqlite::Result<String> {
         if let Some(text) = self.known.get(&(kind, number)) {
             return Ok(text.clone());
         }

@@ -101,6 +101,12 @@ pub(crate) fn dump(index: &Connection) -> Vec<String> {
         "SELECT * FROM traces ORDER BY id",
         "SELECT root, turns, first_ts, last_ts, last_id, ok_count, err_count FROM sessions ORDER BY root",
         "SELECT path, indexed_to, bad_lines, is_done, first_trace FROM segments ORDER BY path",
+        "SELECT hour, model.text, hex(hash), kind.text, project.text, traces, ok_count, client_errors, server_errors,
+            unanswered, disconnected, prompt_tokens, completion_tokens, total_tokens, cached_tokens,
+            cache_creation_tokens, reasoning_tokens, duration_ms, first_event_ms, hex(durations), hex(first_events)
+         FROM rollups LEFT JOIN words AS model ON model.word = model LEFT JOIN keys USING (key)
+         LEFT JOIN words AS kind ON kind.word = client_kind LEFT JOIN words AS project ON project.word = client_project
+         ORDER BY 1, 2, 3, 4, 5",
     ] {
         let mut statement = index.prepare(sql).unwrap();
         let columns = statement.column_count();

@@ -14,4 +14,5 @@ mod metrics;
 mod rebuild;
 mod retention;
 mod sessions;
+mod stats;
 mod verify;

@@ -16,6 +16,7 @@ use crate::index::rebuild::link;
 use crate::index::rebuild::plan::Parsed;
 use crate::index::schema::{LINK_INDEXES, LIST_INDEXES, OpenError, TABLES, VERSION, keep_private, told};
 use crate::index::state::Memory;
+use crate::index::stats::rollup;
 use crate::session::Method;
 
 /// What a rebuild found.
@@ -179,11 +180,10 @@ impl Loader {
     }
 
     fn remove_repeated(&self) -> rusqlite::Result<u64> {
+        const REPEATED: &str = "EXISTS (SELECT 1 FROM rows AS first WHERE first.id = rows.id AND first.row < rows.row)";
         self.index.execute_batch("CREATE INDEX repeated ON rows (id)")?;
-        let removed = self.index.execute(
-            "DELETE FROM rows WHERE EXISTS (SELECT 1 FROM rows AS first WHERE first.id = rows.id AND first.row < rows.row)",
-            [],
-        )?;
+        rollup::subtract_where(&self.index, REPEATED)?;
+        let removed = self.index.execute(&format!("DELETE FROM rows WHERE {REPEATED}"), [])?;
         self.index.execute_batch(
             "DROP INDEX repeated;
              DELETE FROM staging.links WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.row = links.row);",

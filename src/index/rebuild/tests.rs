@@ -259,6 +259,6 @@ fn who_reads_the_old_index_may_go_on_when_a_new_one_is_put_in_place() {
     insert_batch(&mut index, &mut state, &rows).unwrap();
     assert_eq!(count(), 1);
     drop(reader);
-    assert_eq!(dump(&index).len(), 3 + 3 + 1);
-    assert_eq!(dump(&schema::open_reader(&layout.index()).unwrap()).len(), 7);
+    assert_eq!(dump(&index).len(), 3 + 3 + 1 + 1);
+    assert_eq!(dump(&schema::open_reader(&layout.index()).unwrap()).len(), 8);
 }
