@@ -146,6 +146,7 @@ impl System {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
             extracts_media: true,
+            text_bytes: config.index.text_bytes(),
         };
         let shared = Arc::new(Shared {
             held: Held::default(),
@@ -336,6 +337,7 @@ impl Parts {
                 counters: counters.clone(),
                 health: registry.child("index"),
                 door: door.clone(),
+                text_bytes: shared.settings.text_bytes,
             };
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
         };

@@ -128,3 +128,19 @@ impl<T: serde::Serialize> IntoResponse for Answer<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::readers::ReadError;
+
+    #[tokio::test]
+    async fn a_question_that_was_stopped_names_what_stopped_it() {
+        let answer = Problem::from(ReadError::Timeout(Duration::from_millis(1500))).into_response();
+        assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["error"], &body["param"]), (&"query_timeout".into(), &"api.query_timeout".into()));
+        assert!(body["detail"].as_str().unwrap().contains("1.5s"), "{body}");
+    }
+}

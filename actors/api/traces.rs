@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api_log::ids::TraceId;
 use api_log::index::filter::ListParams;
 use api_log::index::query::{self, TraceRow};
+use api_log::index::texts::{self, Search};
 use api_log::jsonl::read::{self, ReadError as LineError};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -18,6 +19,8 @@ use super::errors::{Answer, Problem};
 use super::params::Params;
 use super::readers::{Load, ReadError};
 
+const NO_TEXTS: &str = "the index keeps no texts: set index.full_text, and wait until it is made anew (/api/index)";
+
 /// `GET /api/traces`.
 pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<impl IntoResponse, Problem> {
     #[derive(Serialize)]
@@ -26,8 +29,18 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
         next_cursor: Option<String>,
     }
     let params = Params::of(query.as_deref());
-    let ListParams { filter, limit, cursor } = ListParams::parse(params.pairs())?;
-    let page = api.readers.read(Load::Light, move |index| query::list(index, &filter, limit, cursor)).await?;
+    let ListParams { filter, limit, cursor, text } = ListParams::parse(params.pairs())?;
+    let page = match text {
+        None => api.readers.read(Load::Light, move |index| query::list(index, &filter, limit, cursor)).await?,
+        Some(text) => {
+            let found = api.readers.read(Load::Heavy, move |index| texts::search(index, &text, &filter, limit, cursor));
+            match found.await? {
+                Search::Page(page) => page,
+                Search::NoTexts => return Err(Problem::bad_param("q", NO_TEXTS)),
+                Search::TooCommon(word) => return Err(Problem::bad_param("q", &format!("{word} is in too much"))),
+            }
+        }
+    };
     Ok(Answer(Listed { traces: page.rows, next_cursor: page.next_cursor.map(|it| it.to_string()) }))
 }
 

@@ -54,6 +54,15 @@ configuration! {
         /// How large an export may become; 0 = 2 GiB, negative = unlimited.
         export_byte_hardcap: i64 as Size<i64> = "0", ANY;
     }
+    /// What the index holds beside rows.
+    index: Index {
+        /// Whether texts of requests and answers, and what tools are called with, are kept in the index to be searched
+        /// for (`q` of the read API). It costs disk and time: see docs/performance.md. Changed, the index is made anew
+        /// from the files at the next start, or texts are deleted from it.
+        full_text: bool as Switch = "false", ANY;
+        /// How much text of a trace is kept: of the answer up to half of it, then of the request, its newest turn first.
+        full_text_bytes: usize as Size<usize> = "16KiB", ANY.range(1 << 10, 1 << 20);
+    }
     /// Where traces are stored and how much of each.
     storage: Storage {
         /// The folder that holds everything recorded.

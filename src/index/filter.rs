@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::exchange::End;
 use crate::ids::{KeyHash, ShortKey, TraceId, UnixMillis};
+use crate::index::texts::TextQuery;
 
 /// A query parameter that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -172,23 +173,26 @@ pub struct ListParams {
     pub limit: usize,
     /// Those behind this one.
     pub cursor: Option<Cursor>,
+    /// Those in whose texts this stands.
+    pub text: Option<TextQuery>,
 }
 
 impl ListParams {
-    /// Reads query parameters: those of [`Filter::parse`], `limit` (1 to 500, default 100), and `cursor`.
+    /// Reads query parameters: those of [`Filter::parse`], `limit` (1 to 500, default 100), `cursor`, and `q`.
     ///
     /// # Errors
     /// An unknown name, or a value that is not one.
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<ListParams, BadParam> {
         let pairs = first_of_each(pairs);
-        let filter = Filter::parse(pairs.iter().copied(), &["limit", "cursor"])?;
+        let filter = Filter::parse(pairs.iter().copied(), &["limit", "cursor", "q"])?;
         let value = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         let limit = value("limit").map_or(Some(100), |text| text.parse().ok().filter(|it| (1..=500).contains(it)));
         let limit = limit.ok_or_else(|| BadParam::new("limit", "must be an integer from 1 to 500"))?;
         let cursor = value("cursor").map(str::parse).transpose();
         let cursor =
             cursor.map_err(|NotACursor| BadParam::new("cursor", "must be a next_cursor of an earlier page"))?;
-        Ok(ListParams { filter, limit, cursor })
+        let text = value("q").map(|text| TextQuery::parse("q", text)).transpose()?;
+        Ok(ListParams { filter, limit, cursor, text })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::index::parent::{Child, Parent, as_integer};
 use crate::index::sessions::{SessionSums, session_of_root, sum_anew};
 use crate::index::state::{Memory, WriterState};
 use crate::index::stats::rollup::{Facts, Group, Rollups};
-use crate::index::{IndexError, correct};
+use crate::index::{IndexError, correct, texts};
 use crate::trace::Row;
 
 /// What became of a batch.
@@ -75,6 +75,7 @@ pub(super) struct Insertion<'a> {
     pub(super) memory: &'a mut Memory,
     sums: SessionSums,
     rollups: Rollups,
+    texts: texts::Pending,
     /// Checkpoints to store at the end: the last of each segment counts.
     ends: std::collections::BTreeMap<SegmentId, (u64, u64, bool)>,
 }
@@ -86,6 +87,7 @@ impl<'a> Insertion<'a> {
             memory,
             sums: SessionSums::default(),
             rollups: Rollups::default(),
+            texts: texts::Pending::default(),
             ends: std::collections::BTreeMap::new(),
         }
     }
@@ -111,6 +113,7 @@ impl<'a> Insertion<'a> {
     pub(super) fn finish(mut self) -> rusqlite::Result<()> {
         self.sums.flush(self.index)?;
         self.rollups.flush(self.index)?;
+        self.texts.flush(self.index)?;
         for (segment, (indexed_to, bad_lines, is_done)) in self.ends {
             self.memory.advance(self.index, segment, indexed_to, bad_lines, is_done)?;
         }
@@ -231,6 +234,9 @@ impl<'a> Insertion<'a> {
         if stored == 1 {
             let group = Group::of(row.ts_start.0, model, key, client_kind, client_project);
             self.rollups.add(group, &Facts::of(row));
+            if self.memory.keeps_texts {
+                self.texts.add(inserted, row);
+            }
         }
         Ok(stored == 1)
     }

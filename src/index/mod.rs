@@ -15,6 +15,7 @@ pub mod rebuild;
 pub mod schema;
 pub mod sessions;
 pub mod stats;
+pub mod texts;
 
 mod awaiting;
 mod batch;

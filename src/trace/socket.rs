@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::derive::{Derived, Payload, body_json, derive};
 use super::finalize::{self, FinalizeSettings, Finished};
+use super::texts_of;
 use super::view::{Answer, EventView, TraceView};
 use super::write;
 use crate::client;
@@ -76,7 +77,9 @@ pub fn finalize_piece(trace: &SocketTrace, settings: &FinalizeSettings) -> Finis
             answer: Answer::Events(&views),
         };
         let attachments = if settings.extracts_media { media::attachments(protocol, &view) } else { Vec::new() };
-        (derive(facts, protocol, &view), attachments)
+        let mut derived = derive(facts, protocol, &view);
+        derived.row.texts = settings.text_bytes.map(|most| texts_of(protocol, &view, most));
+        (derived, attachments)
     };
     write::bool_member(&mut line, "stream_done", stream_done);
     finalize::tail(&mut line, &exchange, row.disconnected);

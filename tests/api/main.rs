@@ -13,6 +13,7 @@ mod media;
 mod metrics;
 mod rebuild;
 mod retention;
+mod search;
 mod sessions;
 mod stats;
 mod verify;

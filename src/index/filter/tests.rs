@@ -9,7 +9,7 @@ fn parse(pairs: &[(&str, &str)]) -> Result<ListParams, String> {
 #[test]
 fn nothing_asked_is_everything_a_hundred_at_a_time() {
     let params = parse(&[("model", ""), ("cursor", ""), ("whatever", "")]);
-    assert_eq!(params.unwrap(), ListParams { filter: Filter::default(), limit: 100, cursor: None });
+    assert_eq!(params.unwrap(), ListParams { filter: Filter::default(), limit: 100, cursor: None, text: None });
     assert_eq!(parse(&[("path", "*")]).unwrap().filter, Filter::default());
 }
 
@@ -33,6 +33,7 @@ fn every_filter_is_read_and_the_first_of_repeated_ones_counts() {
         ("has_media", "false"),
         ("min_ms", "1500"),
         ("min_tokens", "0"),
+        ("q", "one two"),
         ("limit", "500"),
         ("cursor", &cursor.to_string()),
     ])
@@ -53,7 +54,10 @@ fn every_filter_is_read_and_the_first_of_repeated_ones_counts() {
         min_ms: Some(1500),
         min_tokens: Some(0),
     };
-    assert_eq!(params, ListParams { filter, limit: 500, cursor: Some(cursor) });
+    assert_eq!(
+        params,
+        ListParams { filter, limit: 500, cursor: Some(cursor), text: Some(TextQuery::parse("q", "one two").unwrap()) }
+    );
 }
 
 #[test]
@@ -64,6 +68,8 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         ("status", "3xx"),
         ("status", "2x"),
         ("key_hash", "abc"),
+        ("q", "x"),
+        ("q", "\"\""),
         ("limit", "0"),
         ("limit", "501"),
         ("limit", "ten"),

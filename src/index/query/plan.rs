@@ -49,7 +49,7 @@ pub(in crate::index) struct Sql {
 }
 
 /// The numbers of the rows that pass, newest first.
-pub(super) fn pick(
+pub(in crate::index) fn pick(
     index: &Connection,
     filter: &Filter,
     limit: usize,
@@ -70,10 +70,31 @@ pub(super) fn ranked(index: &Connection, filter: &Filter, rank: u64) -> rusqlite
 
 /// What a row must be to pass, to be appended to a `WHERE`; `None` if nothing can.
 pub(in crate::index) fn conditions(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Sql>> {
+    conditions_behind(index, filter, None)
+}
+
+/// As [`conditions`], of rows behind a cursor.
+pub(in crate::index) fn conditions_behind(
+    index: &Connection,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+) -> rusqlite::Result<Option<Sql>> {
     let Some(narrowings) = narrowings(index, filter)? else { return Ok(None) };
     let mut sql = Sql::default();
-    sql.push_rest(filter, None, &narrowings);
+    sql.push_rest(filter, cursor, &narrowings);
     Ok(Some(sql))
+}
+
+/// How many rows the narrowest filter lets through, as far as `most`; `None` if there is no filter but time.
+pub(in crate::index) fn fewest(
+    index: &Connection,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+    most: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let Some(narrowings) = narrowings(index, filter)? else { return Ok(Some(0)) };
+    let counts = narrowings.iter().map(|it| count(index, filter, cursor, it, most));
+    counts.collect::<rusqlite::Result<Vec<i64>>>().map(|counts| counts.into_iter().min())
 }
 
 /// `None` if nothing can pass.
