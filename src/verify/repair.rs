@@ -103,6 +103,7 @@ const ANEW: &[Kind] = &[
     Kind::LineWithoutRow,
     Kind::RowDiffers,
     Kind::SessionSums,
+    Kind::Rollups,
 ];
 
 /// Findings that a recorder mends when it starts.
