@@ -37,3 +37,9 @@ pub(crate) fn recording_threads() -> usize {
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
+
+/// Lets others go before this thread, for good: the more, the higher the niceness (at most 19).
+pub(crate) fn lower(niceness: libc::c_int) {
+    // SAFETY: a plain system call; 0 is the calling thread. A refusal changes nothing.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+}

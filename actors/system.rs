@@ -153,6 +153,7 @@ impl System {
             limits: DecodeLimits { max_decoded_bytes: config.storage.max_decoded_bytes, ..DecodeLimits::default() },
             trusted_proxies: config.proxy.trusted_proxies.clone(),
             extracts_media: true,
+            text_bytes: config.index.text_bytes(),
         };
         let shared = Arc::new(Shared {
             held: Held::default(),
@@ -261,6 +262,7 @@ impl System {
                 open_sockets: open_sockets.clone(),
                 export_byte_cap: api::byte_cap(config.api.export_byte_hardcap),
                 redact_profiles: config.api.redact_profiles.clone(),
+                query_timeout: config.api.query_timeout,
             })),
         };
         let (ended, upgraded, spills) = (intake.clone(), intake.clone(), intake.clone());

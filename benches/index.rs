@@ -203,6 +203,7 @@ impl Traffic {
             req_bytes: Some(4000),
             resp_bytes: Some(900),
             tags: Vec::new(),
+            texts: None,
         };
         let segment: SegmentId = "2026-05-27/07070707.jsonl".parse().expect("a segment");
         let place = Place { segment, offset: self.offset, bytes: 5000 };

@@ -1,5 +1,8 @@
 //! What a caller is told when something is wrong: always `{"error": code, "message": sentence, …}`.
 
+use std::time::Duration;
+
+use api_log::index::filter::BadParam;
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::http::header::RETRY_AFTER;
@@ -59,6 +62,14 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many queries at once; ask again in a second")
     }
 
+    /// A question took longer than it may. Asked again, it would again: so no word of when.
+    pub(crate) fn query_timeout(after: Duration) -> Problem {
+        let detail = format!("stopped after api.query_timeout ({after:?}); ask for less, a shorter time say");
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "query_timeout", format!("the question was {detail}"))
+            .with("param", "api.query_timeout")
+            .with("detail", detail)
+    }
+
     /// Something of ours failed. The inside goes to the log, not to the caller.
     pub(crate) fn server_error(inside: &dyn std::fmt::Display) -> Problem {
         tracing::error!(error = %inside, "an API request failed");
@@ -76,6 +87,12 @@ impl Problem {
             "server_panic",
             "the recorder failed to answer; its log says why",
         )
+    }
+}
+
+impl From<BadParam> for Problem {
+    fn from(bad: BadParam) -> Problem {
+        Problem::bad_param(&bad.param, &bad.detail)
     }
 }
 
@@ -116,5 +133,21 @@ impl<T: serde::Serialize> IntoResponse for Answer<T> {
                 (StatusCode::INTERNAL_SERVER_ERROR, Json(Value::Null)).into_response()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::readers::ReadError;
+
+    #[tokio::test]
+    async fn a_question_that_was_stopped_names_what_stopped_it() {
+        let answer = Problem::from(ReadError::Timeout(Duration::from_millis(1500))).into_response();
+        assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["error"], &body["param"]), (&"query_timeout".into(), &"api.query_timeout".into()));
+        assert!(body["detail"].as_str().unwrap().contains("1.5s"), "{body}");
     }
 }

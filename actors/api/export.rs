@@ -54,7 +54,7 @@ impl Asked {
     fn parse(params: &Params, profiles: &Profiles, secret: &str) -> Result<Asked, Problem> {
         // The viewer sends the list's `limit` along; it has no meaning here.
         let own = ["limit", "cursor", "all", "bytes_all", "format", "redact"];
-        let filter = Filter::parse(params.pairs(), &own).map_err(|bad| Problem::bad_param(&bad.param, &bad.detail))?;
+        let filter = Filter::parse(params.pairs(), &own)?;
         let mut asked = Asked { filter, format: Format::Zip, all: false, bytes_all: false, hidden: None };
         for (name, value) in params.first_of_each() {
             let switch = || match value {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::State as Api;
 use super::errors::Problem;
-use super::readers::ReadError;
+use super::readers::{Load, ReadError};
 
 /// Lines read at once: of a sealed file each may take some 32 MiB meanwhile.
 const AT_ONCE: usize = 4;
@@ -31,7 +31,7 @@ pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<TraceId, P
 
 /// A trace's row.
 pub(super) async fn row(api: &Api, id: TraceId) -> Result<TraceRow, Problem> {
-    api.readers.read(move |index| query::get(index, id)).await?.ok_or_else(no_trace)
+    api.readers.read(Load::Light, move |index| query::get(index, id)).await?.ok_or_else(no_trace)
 }
 
 /// The line of a row.
@@ -79,6 +79,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
         match error {
             ReadError::Busy => Problem::busy(),
+            ReadError::Timeout(after) => Problem::query_timeout(after),
             error => Problem::server_error(&error),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! [`server`] owns the listener; [`routes`] says which path is answered by whom; [`auth`] asks for the token;
 //! [`errors`] gives every failure one shape. [`readers`] are the index's read-only connections: no query waits
-//! for the index writer, and none makes it wait. [`streams`] are the answers that go on for long: they end with the API.
+//! for the index writer, none makes it wait, and none goes on for longer than `api.query_timeout`. [`streams`] are the
+//! answers that go on for long: they end with the API.
 
 mod auth;
 mod config;
@@ -23,13 +24,15 @@ mod replay;
 mod retention;
 mod routes;
 mod server;
+mod sessions;
+mod stats;
 mod streams;
 mod tail;
 mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api_log::config::Config;
 use api_log::counters::Counters;
@@ -112,12 +115,15 @@ pub(crate) struct Parts {
     pub(crate) export_byte_cap: Option<u64>,
     /// What exports can hide.
     pub(crate) redact_profiles: Profiles,
+    /// How long a question to the index may take.
+    pub(crate) query_timeout: Duration,
 }
 
 impl State {
     /// For one process's life.
     pub(crate) fn new(parts: Parts) -> State {
-        let readers = readers::Readers::new(parts.layout.index(), parts.shared.index.status().clone());
+        let readers =
+            readers::Readers::new(parts.layout.index(), parts.shared.index.status().clone(), parts.query_timeout);
         let scripts = replay::Scripts::default();
         parts.registry.show("replayed_traces", &scripts.room);
         let exports = Budget::new(0, export::AT_ONCE);
@@ -153,6 +159,7 @@ impl State {
     /// Takes over what a reload changes. What was set at run time stands above the configuration.
     pub(crate) fn take_over(&self, config: &Config) {
         self.metrics_want_token.store(config.api.metrics_auth, Ordering::Relaxed);
+        self.readers.set_timeout(config.api.query_timeout);
         if !self.media_is_overridden.load(Ordering::Relaxed) {
             self.parts.shared.saves_media.store(config.media.save_attachments, Ordering::Relaxed);
         }

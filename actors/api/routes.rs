@@ -15,8 +15,8 @@ use futures_util::FutureExt;
 
 use super::errors::Problem;
 use super::{
-    State, auth, config, export, health, index, inflight, media, metrics, plugins, ready, replay, retention, tail,
-    traces,
+    State, auth, config, export, health, index, inflight, media, metrics, plugins, ready, replay, retention, sessions,
+    stats, tail, traces,
 };
 
 /// Largest body of any request, in bytes. Routes that take one say less.
@@ -32,6 +32,8 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/api/tail", reads(tail::tail, &state))
         .route("/api/export", reads(export::export, &state))
         .route("/api/media/{trace_id}/{idx}", reads(media::attachment, &state))
+        .route("/api/sessions", reads(sessions::list, &state))
+        .route("/api/stats", reads(stats::stats, &state))
         .route_layer(middleware::from_fn_with_state(state.clone(), index::tell_standing));
     let protected = Router::new()
         .merge(from_index)

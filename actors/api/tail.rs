@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::State as Api;
 use super::errors::Problem;
 use super::params::Params;
+use super::readers::Load;
 use super::streams;
 use crate::kit::Permit;
 
@@ -38,13 +39,13 @@ pub(crate) async fn tail(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let params = Params::of(query.as_deref());
-    let filter = Filter::parse(params.pairs(), &[]).map_err(|bad| Problem::bad_param(&bad.param, &bad.detail))?;
+    let filter = Filter::parse(params.pairs(), &[])?;
     let last = headers.get("last-event-id").filter(|it| !it.is_empty());
     let known = last.map(|it| it.to_str().ok().and_then(|it| it.parse::<Position>().ok()));
     let place = api.tails.try_take(0).ok_or_else(Problem::busy)?;
     // Before the end is looked up, so that nothing is missed in between.
     let grown = api.parts.shared.index.status().grown();
-    let end = api.readers.read(|index| tail::end(index)).await?;
+    let end = api.readers.read(Load::Light, |index| tail::end(index)).await?;
     let mut follower = Follower {
         api: api.clone(),
         filter,
@@ -87,7 +88,8 @@ impl Follower {
                 let _ = tokio::time::timeout(LOOK_EVERY, self.grown.changed()).await;
             }
             let (filter, position) = (self.filter.clone(), self.position);
-            match self.api.readers.read(move |index| tail::behind(index, &filter, position, BOUNDS)).await {
+            match self.api.readers.read(Load::Light, move |index| tail::behind(index, &filter, position, BOUNDS)).await
+            {
                 Ok(tailed) => self.take(tailed),
                 // It is busy, locked or being replaced: that passes.
                 Err(error) => tracing::debug!(%error, "the index cannot be followed at the moment"),

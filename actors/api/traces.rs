@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api_log::index::filter::ListParams;
 use api_log::index::query::{self, TraceRow};
+use api_log::index::texts::{self, Search};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,9 @@ use super::State as Api;
 use super::errors::{Answer, Problem};
 use super::lines;
 use super::params::Params;
+use super::readers::Load;
+
+const NO_TEXTS: &str = "the index keeps no texts: set index.full_text, and wait until it is made anew (/api/index)";
 
 /// `GET /api/traces`.
 pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<impl IntoResponse, Problem> {
@@ -23,9 +27,18 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
         next_cursor: Option<String>,
     }
     let params = Params::of(query.as_deref());
-    let ListParams { filter, limit, cursor } =
-        ListParams::parse(params.pairs()).map_err(|bad| Problem::bad_param(&bad.param, &bad.detail))?;
-    let page = api.readers.read(move |index| query::list(index, &filter, limit, cursor)).await?;
+    let ListParams { filter, limit, cursor, text } = ListParams::parse(params.pairs())?;
+    let page = match text {
+        None => api.readers.read(Load::Light, move |index| query::list(index, &filter, limit, cursor)).await?,
+        Some(text) => {
+            let found = api.readers.read(Load::Heavy, move |index| texts::search(index, &text, &filter, limit, cursor));
+            match found.await? {
+                Search::Page(page) => page,
+                Search::NoTexts => return Err(Problem::bad_param("q", NO_TEXTS)),
+                Search::TooCommon(word) => return Err(Problem::bad_param("q", &format!("{word} is in too much"))),
+            }
+        }
+    };
     Ok(Answer(Listed { traces: page.rows, next_cursor: page.next_cursor.map(|it| it.to_string()) }))
 }
 

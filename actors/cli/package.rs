@@ -68,6 +68,7 @@ fn filter(asked: Package) -> Filter {
         session_root: asked.session,
         project: asked.project,
         tag: asked.tag,
+        ..Filter::default()
     }
 }
 

@@ -59,7 +59,7 @@ enum RebuildError {
 pub(crate) fn run(config: &Config, asked: Rebuild) -> ExitCode {
     let layout = Layout::new(asked.data_dir.as_deref().unwrap_or(&config.storage.data_dir));
     let began = Instant::now();
-    match rebuild(layout) {
+    match rebuild(layout, config.index.text_bytes()) {
         Ok(outcome) => {
             tell(&outcome, began.elapsed(), asked.json);
             ExitCode::SUCCESS
@@ -71,7 +71,7 @@ pub(crate) fn run(config: &Config, asked: Rebuild) -> ExitCode {
     }
 }
 
-fn rebuild(layout: Layout) -> Result<Outcome, RebuildError> {
+fn rebuild(layout: Layout, text_bytes: Option<usize>) -> Result<Outcome, RebuildError> {
     if !layout.root().is_dir() {
         return Err(RebuildError::NoDataDir(layout.root().to_owned()));
     }
@@ -88,7 +88,7 @@ fn rebuild(layout: Layout) -> Result<Outcome, RebuildError> {
             lock.warnings.iter().for_each(|warning| super::complain(format_args!("warning: {warning}")));
             let built = progress::run(Unit::Bytes, move |work| {
                 let _held = lock;
-                let report = build(&layout, Priority::Usual, work)?;
+                let report = build(&layout, text_bytes, Priority::Usual, work)?;
                 install(&layout)?;
                 Ok::<Report, BuildError>(report)
             });

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api_log::config::Config;
 use api_log::ids::UnixMillis;
-use api_log::index::files;
+use api_log::index::schema::open_reader;
+use api_log::index::{files, texts};
 use api_log::store::layout::Layout;
 use api_log::store::lock::{self, DataDirLock, Holder, LockError};
 use api_log::verify::{
@@ -120,7 +121,9 @@ fn mend(subject: &Subject, found: &Report, work: &Work) -> Result<Vec<Repair>, C
         IndexRepair::None => {}
         IndexRepair::CatchUp { kind } => repairs.push(repair_index(layout, kind, work)?),
         IndexRepair::Anew { kind, is_unusable } => {
-            let built = build(layout, Priority::Usual, work)?;
+            // As it is: what is wanted the recorder sees to.
+            let kept = open_reader(&layout.index()).ok().and_then(|index| texts::bytes_kept(&index).ok().flatten());
+            let built = build(layout, kept, Priority::Usual, work)?;
             if is_unusable {
                 files::set_aside(&layout.index(), UnixMillis::now()).map_err(BuildError::Install)?;
             }

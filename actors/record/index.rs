@@ -13,10 +13,10 @@ use api_log::counters::Counters;
 use api_log::ids::{Place, SegmentId, TraceId};
 use api_log::index::check::Checked;
 use api_log::index::{self, BatchReport, Progress};
-use api_log::jsonl::line::read_row;
+use api_log::jsonl::line::read_row_with;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
-use api_log::trace::Row;
+use api_log::trace::{Row, Texts};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::index_healing::Healing;
@@ -120,7 +120,8 @@ impl Door {
 
     /// Offers a row.
     pub(crate) fn offer(&self, row: Arc<Row>, place: Place) {
-        let weight = ROW_BYTES + (row.conversation.prefixes.len() * TURN_BYTES) as u64;
+        let texts = row.texts.as_ref().map_or(0, Texts::len);
+        let weight = ROW_BYTES + (row.conversation.prefixes.len() * TURN_BYTES + texts) as u64;
         let taken = self.room.try_take(weight).is_some_and(|_permit| {
             let _pending = self.health.begin();
             self.slot.cast(Msg::Insert(Offered { row, place, _permit, _pending })).is_ok()
@@ -152,6 +153,8 @@ pub(crate) struct Args {
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Arc<ChildHealth>,
     pub(crate) door: Door,
+    /// How many bytes of a trace's texts are kept, if any are.
+    pub(crate) text_bytes: Option<usize>,
 }
 
 pub(crate) struct State {
@@ -305,8 +308,9 @@ impl State {
             return self.missed();
         }
         let _under_way = self.args.health.begin();
-        let layout = self.args.layout.clone();
+        let (layout, text_bytes) = (self.args.layout.clone(), self.args.text_bytes);
         let budget = index::Budget { bytes: CATCH_UP_BYTES };
+        let read_row = move |line: &[u8]| read_row_with(line, text_bytes);
         let caught_up = self
             .run(myself, move |connection, memory| index::catch_up(connection, memory, &layout, read_row, budget))
             .await;

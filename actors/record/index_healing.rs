@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use api_log::ids::UnixMillis;
 use api_log::index::check::{Checked, Trouble, check};
 use api_log::index::files::{self, Look};
+use api_log::index::texts::{self, Prepared};
 use api_log::index::{self, IndexError, WriterState, rebuild as from_files, schema};
 use api_log::jsonl::line::read_row;
 use ractor::ActorRef;
@@ -42,6 +43,8 @@ pub(super) struct Healing {
     next_check: Option<Instant>,
     regular_check: Option<Instant>,
     rebuild_again: Option<Instant>,
+    /// Rows lack the texts that are wanted.
+    lacks_texts: bool,
 }
 
 impl Healing {
@@ -249,21 +252,23 @@ impl State {
     /// Before the first row: which segments hold lines that are not indexed. Reads none of them. If that is all of
     /// them, and much, new rows are taken at once, and a whole index is made beside this one.
     async fn learn_what_is_missing(&mut self, myself: &ActorRef<Msg>, open: &Open) -> Result<(), ()> {
-        let layout = self.args.layout.clone();
+        let (layout, text_bytes) = (self.args.layout.clone(), self.args.text_bytes);
         let budget = index::Budget { bytes: 0 };
         let looked = open
             .run(move |connection, memory| {
+                let prepared = texts::prepare(connection, text_bytes)?;
                 let progress = index::catch_up(connection, memory, &layout, read_row, budget)?;
                 let is_new = progress.behind_bytes >= BESIDE_FROM_BYTES && from_files::is_empty(connection)?;
                 let is_interim = is_new || from_files::is_interim(connection)?;
                 if is_new {
                     from_files::make_interim(connection, memory, &layout)?;
                 }
-                Ok((progress, is_interim))
+                Ok((progress, is_interim, prepared))
             })
             .await;
         match looked {
-            Ok(Done { value: (progress, is_interim), .. }) => {
+            Ok(Done { value: (progress, is_interim, prepared), .. }) => {
+                self.healing.lacks_texts = prepared == Prepared::WantsRebuild;
                 self.status().caught_up_to(&progress);
                 self.status().set_interim(is_interim);
                 Ok(())
@@ -341,9 +346,9 @@ impl State {
         }
     }
 
-    /// Begins a rebuild that is wanted: by somebody, or because older traces are missing.
+    /// Begins a rebuild that is wanted: by somebody, or because older traces or their texts are missing.
     fn begin_rebuild(&mut self) {
-        if self.status().is_interim() && !self.status().is_rebuilding() {
+        if (self.status().is_interim() || self.healing.lacks_texts) && !self.status().is_rebuilding() {
             let now = Instant::now();
             if self.healing.rebuild_again.is_none_or(|at| now >= at) {
                 self.healing.rebuild_again = Some(now + REBUILD_AGAIN_AFTER);
@@ -351,11 +356,13 @@ impl State {
             }
         }
         let (layout, door) = (self.args.layout.clone(), self.args.door.clone());
+        let text_bytes = self.args.text_bytes;
         self.status().begin_wanted(move |number, work| {
             tracing::info!(number, "a new index is made from the files, beside the one in use");
             std::thread::Builder::new().name("rebuild".into()).spawn(move || {
-                let built =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build(&layout, Priority::Last, &work)));
+                let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    build(&layout, text_bytes, Priority::Last, &work)
+                }));
                 let outcome = match built {
                     Ok(outcome) => outcome.map_err(|error| error.to_string()),
                     Err(_) => Err("it panicked".into()),

@@ -13,7 +13,7 @@ use api_log::ids::UnixMillis;
 use api_log::index::files;
 use api_log::index::rebuild::{FinishError, Loader, Parsed, Piece, Plan, Report, Step, parse};
 use api_log::index::schema::OpenError;
-use api_log::jsonl::line::read_row;
+use api_log::jsonl::line::read_row_with;
 use api_log::store::layout::Layout;
 use api_log::work::{Cancelled, Work};
 use parking_lot::Mutex;
@@ -57,12 +57,18 @@ pub(crate) enum BuildError {
     Cancelled(#[from] Cancelled),
 }
 
-/// Makes a new index beside the one in use, of all lines that stand in the files now; `work` is told how far it is, in
+/// Makes a new index beside the one in use, of all lines that stand in the files now, with so many bytes of each one's
+/// texts, if any; `work` is told how far it is, in
 /// bytes. It is for [`install`] then, or for a later call to remove.
-pub(crate) fn build(layout: &Layout, priority: Priority, work: &Work) -> Result<Report, BuildError> {
+pub(crate) fn build(
+    layout: &Layout,
+    text_bytes: Option<usize>,
+    priority: Priority,
+    work: &Work,
+) -> Result<Report, BuildError> {
     let plan = Plan::of(layout).map_err(BuildError::List)?;
     work.begin(READING, plan.bytes());
-    let mut loader = Loader::create(&layout.new_index())?;
+    let mut loader = Loader::create(&layout.new_index(), text_bytes)?;
     let stopper = loader.stopper();
     let (over, is_over) = sync_channel::<()>(0);
     let outcome = thread::scope(|threads| {
@@ -74,7 +80,7 @@ pub(crate) fn build(layout: &Layout, priority: Priority, work: &Work) -> Result<
                 }
             }
         });
-        let outcome = load_all(layout, priority, work, &plan, &mut loader).and_then(|()| {
+        let outcome = load_all(layout, text_bytes, priority, work, &plan, &mut loader).and_then(|()| {
             let report = loader.finish(|step| work.begin(name_of(step), 0))?;
             Ok(report)
         });
@@ -93,6 +99,7 @@ pub(crate) fn install(layout: &Layout) -> Result<(), BuildError> {
 
 fn load_all(
     layout: &Layout,
+    text_bytes: Option<usize>,
     priority: Priority,
     work: &Work,
     plan: &Plan,
@@ -108,7 +115,7 @@ fn load_all(
         // Dropped on every way out, so that nobody waits for more.
         let give = give;
         for _ in 0..parsers {
-            threads.spawn(|| parse_some(layout, priority, &take));
+            threads.spawn(|| parse_some(layout, text_bytes, priority, &take));
         }
         let mut pieces = plan.pieces();
         let mut under_way: VecDeque<Receiver<Parsed>> = VecDeque::new();
@@ -134,7 +141,12 @@ fn load_all(
 }
 
 /// Parses piece after piece, until there are no more or nobody wants what comes of them.
-fn parse_some(layout: &Layout, priority: Priority, pieces: &Mutex<Receiver<(Piece, SyncSender<Parsed>)>>) {
+fn parse_some(
+    layout: &Layout,
+    text_bytes: Option<usize>,
+    priority: Priority,
+    pieces: &Mutex<Receiver<(Piece, SyncSender<Parsed>)>>,
+) {
     if priority == Priority::Last {
         go_last();
     }
@@ -142,10 +154,15 @@ fn parse_some(layout: &Layout, priority: Priority, pieces: &Mutex<Receiver<(Piec
         // The lock is given back before the piece is parsed.
         let next = pieces.lock().recv();
         let Ok((piece, parsed)) = next else { return };
-        parse(layout, &piece, read_row, |batch| match parsed.send(batch) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        });
+        parse(
+            layout,
+            &piece,
+            |line| read_row_with(line, text_bytes),
+            |batch| match parsed.send(batch) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            },
+        );
     }
 }
 

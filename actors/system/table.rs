@@ -59,6 +59,7 @@ impl Parts {
                 counters: counters.clone(),
                 health: registry.child("index"),
                 door: door.clone(),
+                text_bytes: shared.settings.text_bytes,
             };
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
         };

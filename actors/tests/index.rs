@@ -51,7 +51,7 @@ async fn is_whole_and_equal_to_offline(rig: &Rig) {
     drop(connection);
     let expected = dump(&caught_up).unwrap();
     same("the running one", &dump(&rig.layout.index()).unwrap(), &expected);
-    build(&rig.layout, Priority::Usual, &Work::new()).unwrap();
+    build(&rig.layout, None, Priority::Usual, &Work::new()).unwrap();
     same("a rebuilt one", &dump(&rig.layout.new_index()).unwrap(), &expected);
     std::fs::remove_file(rig.layout.new_index()).unwrap();
 }

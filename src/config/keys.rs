@@ -51,12 +51,23 @@ configuration! {
         listen: ListenAddress as ListenAddress = ":7862", ANY;
         /// Whether `/metrics` asks for the token too. It holds counts and names of parts, nothing of what was recorded.
         metrics_auth: bool as Switch = "false", ANY.reloadable();
+        /// How long a question to the index may take before it is stopped and answered with 504.
+        query_timeout: Duration as Span = "5s", ANY.reloadable().range(10, 3_600_000);
         /// How large an export may become; 0 = 2 GiB, negative = unlimited.
         export_byte_hardcap: i64 as Size<i64> = "0", ANY;
         /// What exports can hide: `redact=NAME` replaces the values of the header fields, the query parameters and the
         /// places in JSON bodies that a profile names, and those that hold credentials, by placeholders. `credentials` is
         /// built in, and hides just these.
         redact_profiles: Profiles as RedactProfiles = "", ANY;
+    }
+    /// What the index holds beside rows.
+    index: Index {
+        /// Whether texts of requests and answers, and what tools are called with, are kept in the index to be searched
+        /// for (`q` of the read API). It costs disk and time: see docs/performance.md. Changed, the index is made anew
+        /// from the files at the next start, or texts are deleted from it.
+        full_text: bool as Switch = "false", ANY;
+        /// How much text of a trace is kept: of the answer up to half of it, then of the request, its newest turn first.
+        full_text_bytes: usize as Size<usize> = "16KiB", ANY.range(1 << 10, 1 << 20);
     }
     /// Where traces are stored and how much of each.
     storage: Storage {

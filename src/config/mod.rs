@@ -28,8 +28,8 @@ pub use complaint::{Complaint, Complaints, Origin, Warning};
 pub use example::example;
 pub use fsync::Fsync;
 pub use keys::{
-    Api, Capture, Config, Diagnostics, Logging, Media, Plugins, Proxy, Retention, Shutdown, Storage, Timeouts, Viewer,
-    keys,
+    Api, Capture, Config, Diagnostics, Index, Logging, Media, Plugins, Proxy, Retention, Shutdown, Storage, Timeouts,
+    Viewer, keys,
 };
 pub use kinds::Level;
 pub use seal::Seal;
@@ -52,6 +52,13 @@ impl Config {
         }
         sources.add_environment(environment);
         sources.into_config()
+    }
+}
+
+impl Index {
+    /// How many bytes of a trace's texts the index keeps; `None` for none.
+    pub fn text_bytes(&self) -> Option<usize> {
+        self.full_text.then_some(self.full_text_bytes)
     }
 }
 

@@ -42,7 +42,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.proxy.trusted_proxies.len(), 8);
     assert_eq!(config.proxy.max_header_bytes, 262_144);
     assert_eq!(config.api.listen.to_string(), ":7862");
-    assert_eq!(config.api.export_byte_hardcap, 0);
+    assert_eq!((config.api.export_byte_hardcap, config.api.query_timeout), (0, Duration::from_secs(5)));
+    assert_eq!((config.index.text_bytes(), config.index.full_text_bytes), (None, 16_384));
     assert_eq!(config.storage.data_dir, Path::new("./data"));
     assert_eq!(config.storage.max_body_bytes, 33_554_432);
     assert_eq!(config.storage.max_decoded_bytes, 67_108_864);
@@ -139,6 +140,8 @@ fn every_key_can_be_set_by_its_variable() {
         ("retention.max_age", "30days", "30d"),
         ("retention.max_bytes", "5368709120", "5GiB"),
         ("api.export_byte_hardcap", "-1", "-1"),
+        ("api.query_timeout", "1500ms", "1s 500ms"),
+        ("index.full_text_bytes", "4KiB", "4KiB"),
     ] {
         let name = format!("APILOG_{}", path.replace('.', "_").to_uppercase());
         let (config, _) = from_variables(&[(&name, value)]).unwrap_or_else(|it| panic!("{it}"));
@@ -258,7 +261,7 @@ config.yaml:22:9: plugins.path_filter.patterns: \"no/slash\" is not a path patte
 it does not begin with '/'; allowed: a list of paths like /v1/models, or prefixes like /health/*
 config.yaml:23:3: plugins.hooks: unknown key; allowed here: path_filter, capture_filter, instances
 config.yaml:25:24: viewer.releases_auth_token: a list is not a secret; allowed: empty, or any text
-config.yaml:26:1: telemetry: unknown key; allowed here: proxy, api, storage, capture, timeouts, shutdown, logging, \
+config.yaml:26:1: telemetry: unknown key; allowed here: proxy, api, index, storage, capture, timeouts, shutdown, logging, \
 diagnostics, media, plugins, retention, viewer";
     assert_eq!(complaint(text), expected);
 }

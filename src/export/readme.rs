@@ -75,7 +75,23 @@ fn put(text: &mut String, line: impl std::fmt::Display) {
 /// What was asked for, in the words of the read API.
 fn filters(request: &Request) -> Vec<String> {
     // Named one by one, so that nothing new in a filter goes untold.
-    let Filter { since, until, status, model, path, key, session_root, project, tag } = &request.filter;
+    let Filter {
+        since,
+        until,
+        status,
+        model,
+        path,
+        key,
+        session_root,
+        project,
+        tag,
+        client_kind,
+        stream,
+        end,
+        has_media,
+        min_ms,
+        min_tokens,
+    } = &request.filter;
     let mut told = Vec::new();
     told.extend(since.map(|it| format!("`since`: {it}")));
     told.extend(until.map(|it| format!("`until`: {it}")));
@@ -98,6 +114,12 @@ fn filters(request: &Request) -> Vec<String> {
     told.extend(session_root.as_ref().map(|it| format!("`session_root_id`: {it}")));
     told.extend(project.as_ref().map(|it| format!("`project`: {it}")));
     told.extend(tag.as_ref().map(|it| format!("`tag`: {it}")));
+    told.extend(client_kind.as_ref().map(|it| format!("`client_kind`: {it}")));
+    told.extend(stream.map(|it| format!("`stream`: {it}")));
+    told.extend(end.map(|it| format!("`end`: {}", it.name())));
+    told.extend(has_media.map(|it| format!("`has_media`: {it}")));
+    told.extend(min_ms.map(|it| format!("`min_ms`: {it}")));
+    told.extend(min_tokens.map(|it| format!("`min_tokens`: {it}")));
     told.extend(request.limit.map(|it| format!("`limit`: the newest {it}")));
     told
 }
@@ -114,6 +136,7 @@ fn range(first: KeyHash, last: KeyHash) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::End;
     use crate::export::profile::Hidden;
     use crate::redact::Redaction;
 
@@ -129,6 +152,12 @@ mod tests {
             session_root: Some("s".into()),
             project: Some("p".into()),
             tag: Some("t".into()),
+            client_kind: Some("c".into()),
+            stream: Some(true),
+            end: Some(End::Rejected),
+            has_media: Some(false),
+            min_ms: Some(5),
+            min_tokens: Some(6),
         };
         let request = Request { filter, limit: Some(7), leases: None, hidden: None };
         assert_eq!(
@@ -143,6 +172,12 @@ mod tests {
                 "`session_root_id`: s",
                 "`project`: p",
                 "`tag`: t",
+                "`client_kind`: c",
+                "`stream`: true",
+                "`end`: rejected",
+                "`has_media`: false",
+                "`min_ms`: 5",
+                "`min_tokens`: 6",
                 "`limit`: the newest 7",
             ]
         );

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::exchange::End;
 use crate::ids::{KeyHash, ShortKey, TraceId, UnixMillis};
+use crate::index::texts::TextQuery;
 
 /// A query parameter that cannot be honoured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +53,18 @@ pub struct Filter {
     pub project: Option<String>,
     /// With this label.
     pub tag: Option<String>,
+    /// Of this kind of client.
+    pub client_kind: Option<String>,
+    /// Whether a stream was asked for; who did not say passes neither way.
+    pub stream: Option<bool>,
+    /// Ended so.
+    pub end: Option<End>,
+    /// Whether there are attachments.
+    pub has_media: Option<bool>,
+    /// Took at least so many milliseconds.
+    pub min_ms: Option<i64>,
+    /// At least so many tokens in all.
+    pub min_tokens: Option<i64>,
 }
 
 /// Which statuses.
@@ -139,6 +153,12 @@ impl Filter {
                 "session_root_id" => filter.session_root = Some(value.to_owned()),
                 "project" => filter.project = Some(value.to_owned()),
                 "tag" => filter.tag = Some(value.to_owned()),
+                "client_kind" => filter.client_kind = Some(value.to_owned()),
+                "stream" => filter.stream = Some(parse_bool(name, value)?),
+                "end" => filter.end = Some(parse_end(name, value)?),
+                "has_media" => filter.has_media = Some(parse_bool(name, value)?),
+                "min_ms" => filter.min_ms = Some(parse_count(name, value)?),
+                "min_tokens" => filter.min_tokens = Some(parse_count(name, value)?),
                 name if other.contains(&name) => {}
                 unknown => return Err(BadParam::unknown(unknown)),
             }
@@ -156,23 +176,26 @@ pub struct ListParams {
     pub limit: usize,
     /// Those behind this one.
     pub cursor: Option<Cursor>,
+    /// Those in whose texts this stands.
+    pub text: Option<TextQuery>,
 }
 
 impl ListParams {
-    /// Reads query parameters: those of [`Filter::parse`], `limit` (1 to 500, default 100), and `cursor`.
+    /// Reads query parameters: those of [`Filter::parse`], `limit` (1 to 500, default 100), `cursor`, and `q`.
     ///
     /// # Errors
     /// An unknown name, or a value that is not one.
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<ListParams, BadParam> {
         let pairs = first_of_each(pairs);
-        let filter = Filter::parse(pairs.iter().copied(), &["limit", "cursor"])?;
+        let filter = Filter::parse(pairs.iter().copied(), &["limit", "cursor", "q"])?;
         let value = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         let limit = value("limit").map_or(Some(100), |text| text.parse().ok().filter(|it| (1..=500).contains(it)));
         let limit = limit.ok_or_else(|| BadParam::new("limit", "must be an integer from 1 to 500"))?;
         let cursor = value("cursor").map(str::parse).transpose();
         let cursor =
             cursor.map_err(|NotACursor| BadParam::new("cursor", "must be a next_cursor of an earlier page"))?;
-        Ok(ListParams { filter, limit, cursor })
+        let text = value("q").map(|text| TextQuery::parse("q", text)).transpose()?;
+        Ok(ListParams { filter, limit, cursor, text })
     }
 }
 
@@ -244,6 +267,22 @@ pub(super) fn parse_time(name: &str, value: &str) -> Result<UnixMillis, BadParam
     value.parse().map_err(|_| BadParam::new(name, "must be an RFC 3339 time, such as 2026-05-27T10:23:45Z"))
 }
 
+fn parse_bool(name: &str, value: &str) -> Result<bool, BadParam> {
+    value.parse().map_err(|_| BadParam::new(name, "must be true or false"))
+}
+
+fn parse_count(name: &str, value: &str) -> Result<i64, BadParam> {
+    let count = value.parse().ok().filter(|it| *it >= 0);
+    count.ok_or_else(|| BadParam::new(name, "must be an integer of at least 0"))
+}
+
+fn parse_end(name: &str, value: &str) -> Result<End, BadParam> {
+    End::from_name(value).ok_or_else(|| {
+        let names: Vec<&str> = End::ALL.into_iter().map(End::name).collect();
+        BadParam::new(name, &format!("must be one of {}", names.join(", ")))
+    })
+}
+
 /// `None` for a filter that lets everything through.
 fn parse_path(value: &str) -> Option<PathFilter> {
     match value.strip_suffix('*') {
@@ -263,105 +302,4 @@ fn parse_key(value: &str) -> Option<KeyFilter> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(pairs: &[(&str, &str)]) -> Result<ListParams, String> {
-        ListParams::parse(pairs.iter().copied()).map_err(|error| error.param)
-    }
-
-    #[test]
-    fn nothing_asked_is_everything_a_hundred_at_a_time() {
-        let params = parse(&[("model", ""), ("cursor", ""), ("whatever", "")]);
-        assert_eq!(params.unwrap(), ListParams { filter: Filter::default(), limit: 100, cursor: None });
-        assert_eq!(parse(&[("path", "*")]).unwrap().filter, Filter::default());
-    }
-
-    #[test]
-    fn every_filter_is_read_and_the_first_of_repeated_ones_counts() {
-        let id = "01J00000000000000000000000".parse().unwrap();
-        let cursor = Cursor { ts_start: UnixMillis(-5), id };
-        let params = parse(&[
-            ("since", "2026-05-27T10:00:00+02:00"),
-            ("until", "2026-05-27T10:00:00Z"),
-            ("status", "4XX"),
-            ("status", "nonsense that is not looked at"),
-            ("model", "m"),
-            ("path", "/v1/*"),
-            ("key_hash", "ABCDEF01"),
-            ("session_root_id", "anything"),
-            ("project", "p"),
-            ("tag", "t"),
-            ("limit", "500"),
-            ("cursor", &cursor.to_string()),
-        ])
-        .unwrap();
-        let filter = Filter {
-            since: Some(UnixMillis(1_779_868_800_000)),
-            until: Some(UnixMillis(1_779_876_000_000)),
-            status: Some(StatusFilter::Class(4)),
-            model: Some("m".into()),
-            path: Some(PathFilter::Prefix("/v1/".into())),
-            key: Some(KeyFilter::Short(ShortKey([0xab, 0xcd, 0xef, 0x01]))),
-            session_root: Some("anything".into()),
-            project: Some("p".into()),
-            tag: Some("t".into()),
-        };
-        assert_eq!(params, ListParams { filter, limit: 500, cursor: Some(cursor) });
-    }
-
-    #[test]
-    fn what_cannot_be_honoured_is_refused_by_name() {
-        for (name, value) in [
-            ("since", "yesterday"),
-            ("until", "2026-05-27"),
-            ("status", "3xx"),
-            ("status", "2x"),
-            ("key_hash", "abc"),
-            ("limit", "0"),
-            ("limit", "501"),
-            ("limit", "ten"),
-            ("cursor", "!!"),
-            ("cursor", "MTI6eHg"),
-            ("nonsense", "1"),
-        ] {
-            assert_eq!(parse(&[(name, value)]), Err(name.to_owned()), "{value}");
-        }
-    }
-
-    #[test]
-    fn a_key_hash_of_the_right_length_is_never_a_wildcard() {
-        let key = |value| parse(&[("key_hash", value)]).unwrap().filter.key.unwrap();
-        assert_eq!(key("%%%%%%%%"), KeyFilter::Nobody);
-        assert_eq!(key("________________"), KeyFilter::Nobody);
-        assert_eq!(key("00000000000000ff"), KeyFilter::Whole(KeyHash([0, 0, 0, 0, 0, 0, 0, 255])));
-    }
-
-    #[test]
-    fn a_key_may_be_given_by_any_beginning() {
-        let between = |first: &str, last: &str| KeyFilter::Between(first.parse().unwrap(), last.parse().unwrap());
-        assert_eq!(KeyFilter::beginning_with(""), None);
-        assert_eq!(KeyFilter::beginning_with("A"), Some(between("a000000000000000", "afffffffffffffff")));
-        assert_eq!(
-            KeyFilter::beginning_with("a1b2c3d4e5f60718"),
-            Some(between("a1b2c3d4e5f60718", "a1b2c3d4e5f60718"))
-        );
-        for nobody in ["a1b2c3d4e5f607181", "%", "g", "é"] {
-            assert_eq!(KeyFilter::beginning_with(nobody), Some(KeyFilter::Nobody), "{nobody}");
-        }
-    }
-
-    #[test]
-    fn a_path_with_a_query_means_just_that() {
-        let path = |value| parse(&[("path", value)]).unwrap().filter.path.unwrap();
-        assert_eq!(path("/a"), PathFilter::AnyQuery("/a".into()));
-        assert_eq!(path("/a?b=1?"), PathFilter::Target { path: "/a".into(), query: "b=1?".into() });
-        assert_eq!(path("/a?b*"), PathFilter::Prefix("/a?b".into()));
-    }
-
-    #[test]
-    fn other_names_are_the_routes_own() {
-        assert!(Filter::parse([("all", "1"), ("model", "m")], &["all"]).is_ok());
-        assert!(Filter::parse([("all", "1")], &[]).is_err());
-    }
-}
+mod tests;

@@ -9,7 +9,8 @@ use crate::ids::{Place, SegmentId};
 use crate::index::parent::{Child, Parent, as_integer};
 use crate::index::sessions::{SessionSums, session_of_root, sum_anew};
 use crate::index::state::{Memory, WriterState};
-use crate::index::{IndexError, correct};
+use crate::index::stats::rollup::{Facts, Group, Rollups};
+use crate::index::{IndexError, correct, texts};
 use crate::trace::Row;
 
 /// What became of a batch.
@@ -73,13 +74,22 @@ pub(super) struct Insertion<'a> {
     index: &'a Connection,
     pub(super) memory: &'a mut Memory,
     sums: SessionSums,
+    rollups: Rollups,
+    texts: texts::Pending,
     /// Checkpoints to store at the end: the last of each segment counts.
     ends: std::collections::BTreeMap<SegmentId, (u64, u64, bool)>,
 }
 
 impl<'a> Insertion<'a> {
     pub(super) fn new(index: &'a Connection, memory: &'a mut Memory) -> Insertion<'a> {
-        Insertion { index, memory, sums: SessionSums::default(), ends: std::collections::BTreeMap::new() }
+        Insertion {
+            index,
+            memory,
+            sums: SessionSums::default(),
+            rollups: Rollups::default(),
+            texts: texts::Pending::default(),
+            ends: std::collections::BTreeMap::new(),
+        }
     }
 
     /// Notes that a segment is indexed up to here, with so many more bad lines.
@@ -102,6 +112,8 @@ impl<'a> Insertion<'a> {
     /// Stores what was gathered; call it before the transaction ends.
     pub(super) fn finish(mut self) -> rusqlite::Result<()> {
         self.sums.flush(self.index)?;
+        self.rollups.flush(self.index)?;
+        self.texts.flush(self.index)?;
         for (segment, (indexed_to, bad_lines, is_done)) in self.ends {
             self.memory.advance(self.index, segment, indexed_to, bad_lines, is_done)?;
         }
@@ -140,7 +152,7 @@ impl<'a> Insertion<'a> {
         Ok(true)
     }
 
-    /// Stores a row as it is said to be linked.
+    /// Stores a row as it is said to be linked, and counts it in its rollup.
     pub(super) fn store(
         &mut self,
         row: &Row,
@@ -224,6 +236,11 @@ impl<'a> Insertion<'a> {
                 let tag = memory.word(index, tag)?;
                 let labelled = "INSERT OR IGNORE INTO tags (tag, ts_start, row) VALUES (?, ?, ?)";
                 index.prepare_cached(labelled)?.execute(params![tag, row.ts_start.0, inserted])?;
+            }
+            let group = Group::of(row.ts_start.0, model, key, client_kind, client_project);
+            self.rollups.add(group, &Facts::of(row));
+            if self.memory.keeps_texts {
+                self.texts.add(inserted, row);
             }
         }
         Ok(stored == 1)

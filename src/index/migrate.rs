@@ -2,27 +2,27 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::index::schema::{SCHEMA_VERSION, VERSION};
+use crate::index::schema::VERSION;
+use crate::index::stats::rollup;
 
 /// One step from a schema version to the next.
 pub(super) struct Migration {
-    /// The schema version that it starts from; it ends at the next one.
-    from: i32,
     sql: &'static str,
+    /// What SQL cannot say of rows that are there already.
+    fill: fn(&Connection) -> rusqlite::Result<()>,
 }
 
-/// Every step there is, in order. An earlier schema that is in no step is rebuilt from the files.
+/// Every step there is: the first leads from version 1 to 2, and so on. What is older is rebuilt from the files.
 const MIGRATIONS: &[Migration] = &[
-    Migration {
-    from: 1,
     // Segments learn whose line stands first, by which a file that replaced another one is told.
-    sql: "ALTER TABLE segments ADD COLUMN first_trace TEXT;
-          UPDATE segments SET first_trace = rows.id FROM rows
-          WHERE rows.segment = segments.segment AND rows.jsonl_offset = 0;",
-    },
     Migration {
-        from: 2,
-        // Rows can be found by their labels.
+        sql: "ALTER TABLE segments ADD COLUMN first_trace TEXT;
+              UPDATE segments SET first_trace = rows.id FROM rows
+              WHERE rows.segment = segments.segment AND rows.jsonl_offset = 0;",
+        fill: |_| Ok(()),
+    },
+    // Rows can be found by their labels.
+    Migration {
         sql: "CREATE TABLE tags (
                   tag      INTEGER NOT NULL,
                   ts_start INTEGER NOT NULL,
@@ -36,14 +36,27 @@ const MIGRATIONS: &[Migration] = &[
               INSERT OR IGNORE INTO words (text) SELECT value FROM rows, json_each(rows.tags) WHERE rows.tags IS NOT NULL;
               INSERT OR IGNORE INTO tags (tag, ts_start, row) SELECT word, ts_start, row
               FROM rows, json_each(rows.tags) JOIN words ON text = value WHERE rows.tags IS NOT NULL;",
+        fill: |_| Ok(()),
+    },
+    // Filters by client, duration, tokens, attachments and end; statistics.
+    Migration {
+        sql: concat!(
+            include_str!("schema_classes.sql"),
+            include_str!("schema_filters.sql"),
+            include_str!("schema_rollups.sql")
+        ),
+        fill: rollup::fill,
     },
 ];
 
+/// The version that the last step leads to.
+pub(super) const LATEST: i32 = MIGRATIONS.len() as i32 + 1;
+
 /// The steps that bring an index of this `user_version` to the present one; `None` if none do.
 pub(super) fn migrations_from(found: i32) -> Option<&'static [Migration]> {
-    let schema = found - (VERSION - SCHEMA_VERSION);
-    let first = MIGRATIONS.iter().position(|it| it.from == schema)?;
-    Some(&MIGRATIONS[first..])
+    let schema = found.checked_sub(VERSION - LATEST)?;
+    let done = usize::try_from(schema.checked_sub(1)?).ok()?;
+    MIGRATIONS.get(done..).filter(|it| !it.is_empty())
 }
 
 /// Runs these steps in one transaction. Another process that looks at the same time sees all of them or none.
@@ -51,6 +64,7 @@ pub(super) fn run(connection: &mut Connection, migrations: &[Migration]) -> rusq
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for migration in migrations {
         transaction.execute_batch(migration.sql)?;
+        (migration.fill)(&transaction)?;
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
@@ -64,11 +78,12 @@ mod tests {
 
     #[test]
     fn the_steps_lead_from_each_version_to_the_present_one() {
-        let starts: Vec<i32> = MIGRATIONS.iter().map(|it| it.from).collect();
-        assert_eq!(starts, (1..SCHEMA_VERSION).collect::<Vec<_>>());
-        let base = VERSION - SCHEMA_VERSION;
-        assert!(migrations_from(base + 1).is_some());
-        for other in [0, base, VERSION, VERSION + 1, base + 1001, base - 999, -1] {
+        let base = VERSION - LATEST;
+        for schema in 1..LATEST {
+            let steps = migrations_from(base + schema).map(<[Migration]>::len);
+            assert_eq!(steps, Some((LATEST - schema) as usize), "{schema}");
+        }
+        for other in [0, base, VERSION, VERSION + 1, base + 1001, base - 999, -1, i32::MIN] {
             assert!(migrations_from(other).is_none(), "{other}");
         }
     }
@@ -100,7 +115,7 @@ mod tests {
         );
         let shape = |index: &Connection| -> Vec<(String, String)> {
             let mut columns = index
-                .prepare("SELECT m.name, group_concat(c.name) FROM sqlite_schema m JOIN pragma_table_info(m.name) c GROUP BY m.name UNION ALL SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+                .prepare("SELECT m.name, group_concat(c.name) FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) c GROUP BY m.name UNION ALL SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
                 .unwrap();
             let columns = columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
             columns.collect::<rusqlite::Result<_>>().unwrap()

@@ -14,10 +14,13 @@ pub mod query;
 pub mod rebuild;
 pub mod schema;
 pub mod sessions;
+pub mod stats;
+pub mod texts;
 
 mod awaiting;
 mod batch;
 mod catch_up;
+mod classes;
 mod correct;
 mod insert;
 mod migrate;

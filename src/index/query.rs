@@ -8,11 +8,14 @@ use serde::{Serialize, Serializer};
 
 use crate::ids::{KeyHash, Place, TraceId, UnixMillis};
 use crate::index::filter::{Cursor, Filter};
+use crate::index::texts::Snippet;
 
 mod plan;
 pub mod selection;
 pub mod stored;
 pub mod tail;
+
+pub(super) use plan::{conditions, conditions_behind, fewest, pick};
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -99,6 +102,9 @@ pub struct TraceRow {
     pub tags: Vec<String>,
     /// The provider's error type or code.
     pub error_type: Option<String>,
+    /// Where what was searched for stands in its texts; absent where nothing was searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snippet: Option<Snippet>,
 }
 
 impl TraceRow {
@@ -125,13 +131,17 @@ pub struct Page {
 pub fn list(connection: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor>) -> rusqlite::Result<Page> {
     // One snapshot for all the small questions.
     let snapshot = connection.unchecked_transaction()?;
-    let mut picked = plan::pick(&snapshot, filter, limit.saturating_add(1), cursor)?;
+    let picked = plan::pick(&snapshot, filter, limit.saturating_add(1), cursor)?;
+    rows_of(&snapshot, &picked, limit)
+}
+
+/// The first `limit` of rows that were picked; there is more if more were.
+pub(super) fn rows_of(snapshot: &Connection, picked: &[i64], limit: usize) -> rusqlite::Result<Page> {
     let has_more = picked.len() > limit;
-    picked.truncate(limit);
-    let mut names = Names::new(&snapshot);
+    let mut names = Names::new(snapshot);
     let mut rows = Vec::with_capacity(picked.len());
     let mut statement = snapshot.prepare_cached(&format!("{SELECT} WHERE rows.row = ?"))?;
-    for row in picked {
+    for row in picked.iter().take(limit) {
         rows.extend(statement.query_row([row], |found| names.trace_row(found)).optional()?);
     }
     let last = rows.last().filter(|_| has_more);
@@ -179,24 +189,25 @@ const SELECT: &str = "SELECT id, ts_start, duration_ms, client, method, path, qu
 const MAX_NAMES: usize = 50_000;
 
 /// The texts behind numbers, each looked up once per page.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     connection: &'a Connection,
     known: HashMap<(Kind, i64), String>,
 }
 
+/// What a number stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
+pub(super) enum Kind {
     Word,
     Key,
     Segment,
 }
 
 impl<'a> Names<'a> {
-    fn new(connection: &'a Connection) -> Names<'a> {
+    pub(super) fn new(connection: &'a Connection) -> Names<'a> {
         Names { connection, known: HashMap::new() }
     }
 
-    fn text(&mut self, kind: Kind, number: i64) -> rusqlite::Result<String> {
+    pub(super) fn text(&mut self, kind: Kind, number: i64) -> rusqlite::Result<String> {
         if let Some(text) = self.known.get(&(kind, number)) {
             return Ok(text.clone());
         }
@@ -273,6 +284,7 @@ impl<'a> Names<'a> {
             session_method: self.word_or_null(row, 37)?,
             tags: tags.and_then(|tags| serde_json::from_str(&tags).ok()).unwrap_or_default(),
             error_type: self.word_or_null(row, 39)?,
+            snippet: None,
         })
     }
 }

@@ -17,17 +17,15 @@ use crate::index::migrate::{self, migrations_from};
 /// `PRAGMA user_version`: the version of the conversations' hashes, and in its last three digits that of the schema
 /// below, raised with every change to it. An index of an earlier schema is migrated where it stands; one of other
 /// hashes, of a later schema or of another make is set aside and built anew from the files.
-pub const VERSION: i32 = 1000 * crate::session::HASH_VERSION as i32 + SCHEMA_VERSION;
-
-/// The version of the schema below.
-pub(super) const SCHEMA_VERSION: i32 = 3;
+pub const VERSION: i32 = 1000 * crate::session::HASH_VERSION as i32 + migrate::LATEST;
 
 /// Tables and view.
-pub(super) const TABLES: &str = include_str!("schema.sql");
+pub(super) const TABLES: &str =
+    concat!(include_str!("schema.sql"), include_str!("schema_classes.sql"), include_str!("schema_rollups.sql"));
 /// The indexes by which traces are once each, and found as parents.
 pub(super) const LINK_INDEXES: &str = include_str!("schema_links.sql");
 /// The other indexes.
-pub(super) const LIST_INDEXES: &str = include_str!("schema_lists.sql");
+pub(super) const LIST_INDEXES: &str = concat!(include_str!("schema_lists.sql"), include_str!("schema_filters.sql"));
 
 /// How many databases that were set aside are kept.
 pub const KEPT_ASIDE: usize = 2;

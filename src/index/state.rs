@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::ids::{KeyHash, SegmentId, TraceId};
 use crate::index::awaiting::Awaiting;
+use crate::index::texts;
 use crate::store::lease::Leases;
 
 /// How many words are remembered before all are forgotten; targets may be without number.
@@ -34,6 +35,8 @@ pub(super) struct Memory {
     pub(super) segments: HashMap<SegmentId, Checkpoint>,
     pub(super) next_row: i64,
     pub(super) next_session: i64,
+    /// Rows' texts go in too.
+    pub(super) keeps_texts: bool,
     pub(super) awaiting: Awaiting,
 }
 
@@ -124,6 +127,7 @@ impl Memory {
             segments,
             next_row: one("SELECT coalesce(max(row), 0) + 1 FROM rows")?,
             next_session: one("SELECT coalesce(max(session), 0) + 1 FROM sessions")?,
+            keeps_texts: texts::bytes_kept(connection)?.is_some(),
             awaiting: Awaiting::load(connection)?,
         })
     }

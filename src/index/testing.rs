@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::exchange::End;
 use crate::ids::{KeyHash, SegmentId, TraceId, UnixMillis, short_sha256};
-use crate::index::{WriterState, schema};
+use crate::index::{WriterState, schema, texts};
 use crate::jsonl::line::BadLine;
 use crate::protocol::Protocol;
 use crate::session::Conversation;
 use crate::store::layout::Layout;
-use crate::trace::{Row, Usage};
+use crate::trace::{Row, Texts, Usage};
 
 /// The id number `n`.
 pub(crate) fn id(n: u64) -> TraceId {
@@ -50,6 +50,7 @@ pub(crate) fn row(n: u64, ts_start: i64) -> Row {
         req_bytes: None,
         resp_bytes: None,
         tags: Vec::new(),
+        texts: None,
     }
 }
 
@@ -77,6 +78,7 @@ pub(crate) fn read_row(line: &[u8]) -> Result<Row, BadLine> {
     row.id = id;
     row.ts_end = UnixMillis(ts_start + value["took"].as_i64().ok_or_else(bad)?);
     row.key = KeyHash([value["key"].as_u64().ok_or_else(bad)? as u8; 8]);
+    row.texts = Some(Texts { request: turns.join("\n"), answer: value["answer"].as_str().unwrap_or_default().into() });
     row.status = value["status"].as_i64().unwrap_or(200) as i32;
     row.tags = value["tags"].as_array().into_iter().flatten().filter_map(|it| it.as_str().map(str::to_owned)).collect();
     row.conversation = Conversation {
@@ -90,9 +92,14 @@ pub(crate) fn read_row(line: &[u8]) -> Result<Row, BadLine> {
     Ok(row)
 }
 
+/// How much text of a trace tests keep.
+pub(crate) const TEXT_BYTES: usize = 1 << 14;
+
 /// An empty index of a data dir, with what its writer remembers.
 pub(crate) fn new_index(layout: &Layout) -> (Connection, WriterState) {
-    (schema::open_writer(&layout.index()).unwrap(), WriterState::new())
+    let mut index = schema::open_writer(&layout.index()).unwrap();
+    texts::prepare(&mut index, Some(TEXT_BYTES)).unwrap();
+    (index, WriterState::new())
 }
 
 /// All that outside users see, in an order that does not depend on that of insertion.
@@ -103,6 +110,12 @@ pub(crate) fn dump(index: &Connection) -> Vec<String> {
         "SELECT root, turns, first_ts, last_ts, last_id, ok_count, err_count FROM sessions ORDER BY root",
         "SELECT id, text FROM tags LEFT JOIN rows USING (row, ts_start) JOIN words ON word = tag ORDER BY id, text",
         "SELECT path, indexed_to, bad_lines, is_done, first_trace FROM segments ORDER BY path",
+        "SELECT hour, model.text, hex(hash), kind.text, project.text, traces, ok_count, client_errors, server_errors,
+            unanswered, disconnected, prompt_tokens, completion_tokens, total_tokens, cached_tokens,
+            cache_creation_tokens, reasoning_tokens, duration_ms, first_event_ms, hex(durations), hex(first_events)
+         FROM rollups LEFT JOIN words AS model ON model.word = model LEFT JOIN keys USING (key)
+         LEFT JOIN words AS kind ON kind.word = client_kind LEFT JOIN words AS project ON project.word = client_project
+         ORDER BY 1, 2, 3, 4, 5",
     ] {
         let mut statement = index.prepare(sql).unwrap();
         let columns = statement.column_count();
@@ -113,6 +126,23 @@ pub(crate) fn dump(index: &Connection) -> Vec<String> {
         while let Some(row) = rows.next().unwrap() {
             lines.push(text(row));
         }
+    }
+    if texts::bytes_kept(index).unwrap().is_some() {
+        let mut rows = index.prepare("SELECT rows.id, rows.row FROM texts JOIN rows USING (row) ORDER BY 1").unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).unwrap();
+        lines.extend(rows.map(Result::unwrap).map(|(id, row)| format!("{id} {:?}", texts::texts_of(index, row))));
+        if !index.is_readonly("main").unwrap() {
+            index.execute_batch("INSERT INTO texts_found (texts_found) VALUES ('integrity-check')").unwrap();
+        }
+        let found: (i64, i64, i64) = index
+            .query_row(
+                "SELECT (SELECT count(*) FROM texts), (SELECT count(*) FROM texts JOIN rows USING (row)), \
+                 (SELECT count(*) FROM texts_found_docsize)",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert!(found.0 == found.1 && found.1 == found.2, "texts, their rows, and what is searched: {found:?}");
     }
     lines
 }

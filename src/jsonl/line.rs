@@ -15,9 +15,9 @@ use crate::exchange::End;
 use crate::headers::Headers;
 use crate::ids::UnixMillis;
 use crate::protocol::Protocol;
-use crate::trace::Row;
 use crate::trace::derive::{Facts, Payload, body_json, derive};
 use crate::trace::view::{Answer, EventView, TraceView};
+use crate::trace::{Row, texts_of};
 use crate::wire::json;
 use crate::wire::websocket::Side;
 use fields::{Fields, FieldsList};
@@ -31,6 +31,17 @@ pub struct BadLine(pub String);
 /// because the line does not tell how many attachments were written beside it.
 pub fn read_row(line: &[u8]) -> Result<Row, BadLine> {
     with_line(line, |line| line.look(|facts, protocol, view| derive(facts, protocol, view).row))?
+}
+
+/// As [`read_row`], with the texts for searching, of at most so many bytes, if they are wanted.
+pub fn read_row_with(line: &[u8], text_bytes: Option<usize>) -> Result<Row, BadLine> {
+    with_line(line, |line| {
+        line.look(|facts, protocol, view| {
+            let mut row = derive(facts, protocol, view).row;
+            row.texts = text_bytes.map(|most| texts_of(protocol, view, most));
+            row
+        })
+    })?
 }
 
 /// Looks at the content of a line read back.

@@ -84,6 +84,7 @@ pub(crate) fn derive(facts: Facts, protocol: Protocol, trace: &TraceView<'_>) ->
         req_bytes: facts.req_bytes,
         resp_bytes: facts.resp_bytes,
         tags: facts.tags,
+        texts: None,
     };
     Derived { row, stream_done }
 }

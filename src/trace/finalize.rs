@@ -12,6 +12,7 @@ use super::body::{Body, Form};
 use super::derive::{Derived, Facts, Payload, body_json, derive};
 use super::redacted::{self, Bodies, BodyState};
 use super::row::Row;
+use super::texts_of;
 use super::view::{Answer, EventView, TraceView};
 use super::without_bodies::BodiesDropped;
 use super::write;
@@ -33,6 +34,8 @@ pub struct FinalizeSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether attachments are wanted.
     pub extracts_media: bool,
+    /// How many bytes of text are wanted for searching, if any are.
+    pub text_bytes: Option<usize>,
 }
 
 /// A trace, ready to be stored.
@@ -119,7 +122,9 @@ pub fn finalize(exchange: &Exchange, settings: &FinalizeSettings) -> Finished {
             answer,
         };
         let attachments = if settings.extracts_media { media::attachments(protocol, &view) } else { Vec::new() };
-        (derive(facts, protocol, &view), attachments)
+        let mut derived = derive(facts, protocol, &view);
+        derived.row.texts = settings.text_bytes.map(|most| texts_of(protocol, &view, most));
+        (derived, attachments)
     };
 
     if matches!(response_form, Form::Events(_)) {
@@ -321,6 +326,7 @@ pub(super) fn bare_row(exchange: &Exchange, key: KeyHash, protocol: Protocol) ->
         req_bytes: Some(exchange.request.wire_bytes),
         resp_bytes: Some(exchange.response.wire_bytes),
         tags: exchange.applied.tags.clone(),
+        texts: None,
     }
 }
 

@@ -13,10 +13,13 @@ mod finalize;
 mod redacted;
 mod row;
 mod socket;
+mod text;
 mod without_bodies;
 mod write;
 
 pub use finalize::{FinalizeSettings, Finished, finalize, finalize_raw};
 pub use row::{Row, Usage};
 pub use socket::{finalize_piece, finalize_piece_raw};
+pub use text::Texts;
+pub(crate) use text::texts_of;
 pub use without_bodies::{BodiesDropped, finalize_piece_without_bodies, finalize_without_bodies};

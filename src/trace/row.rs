@@ -4,6 +4,7 @@ use crate::exchange::End;
 use crate::ids::{KeyHash, TraceId, UnixMillis};
 use crate::protocol::Protocol;
 use crate::session::Conversation;
+use crate::trace::Texts;
 
 /// A trace's indexed facts. What is unknown is `None`, never 0 or `""`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Row {
     pub resp_bytes: Option<u64>,
     /// Operator labels.
     pub tags: Vec<String>,
+    /// What was asked and answered, if it is wanted for searching.
+    pub texts: Option<Texts>,
 }
 
 /// Token counts as the provider reported them; never estimated.

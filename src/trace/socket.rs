@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::derive::{Derived, Payload, body_json, derive};
 use super::finalize::{self, FinalizeSettings, Finished};
 use super::redacted::{Bodies, BodyState};
+use super::texts_of;
 use super::view::{Answer, EventView, TraceView};
 use super::write;
 use crate::client;
@@ -83,7 +84,9 @@ pub fn finalize_piece(trace: &SocketTrace, exchange: Exchange, settings: &Finali
             answer: Answer::Events(&views),
         };
         let attachments = if settings.extracts_media { media::attachments(protocol, &view) } else { Vec::new() };
-        (derive(facts, protocol, &view), attachments)
+        let mut derived = derive(facts, protocol, &view);
+        derived.row.texts = settings.text_bytes.map(|most| texts_of(protocol, &view, most));
+        (derived, attachments)
     };
     write::bool_member(&mut line, "stream_done", stream_done);
     let notes = redacting.into_notes(&exchange.applied.notes);

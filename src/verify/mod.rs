@@ -27,7 +27,7 @@ use std::sync::Mutex;
 
 use rusqlite::Connection;
 
-use crate::ids::{BucketId, Place, SegmentId, TraceId};
+use crate::ids::{BucketId, Place, SegmentId, TraceId, UnixMillis};
 use crate::index::check::Checked;
 use crate::index::query::stored;
 use crate::index::{self, rebuild, schema};
@@ -165,6 +165,13 @@ impl Verification {
         {
             let told = format!("the sums of session {root} are not those of its rows");
             report.find(Finding::new(Kind::SessionSums, tree::relative(&self.layout, &self.layout.index()), told));
+        }
+        if self.beside == Beside::Nobody
+            && let Some(hour) = stored::odd_hour(&index)?
+        {
+            let begin = UnixMillis(hour.saturating_mul(3_600_000));
+            let told = format!("the rollups of the hour from {begin} do not count its rows");
+            report.find(Finding::new(Kind::Rollups, tree::relative(&self.layout, &self.layout.index()), told));
         }
         Ok(())
     }

@@ -13,9 +13,9 @@ use super::tree::{self, Entry};
 use super::{Kind, Report, Subject, VerifyError, rewrite};
 use crate::ids::SegmentId;
 use crate::index::schema::{OpenError, open_writer};
-use crate::index::{Budget, IndexError, WriterState, catch_up};
+use crate::index::{Budget, IndexError, WriterState, catch_up, texts};
 use crate::jsonl::file::JsonlFile;
-use crate::jsonl::line::read_row;
+use crate::jsonl::line::read_row_with;
 use crate::jsonl::sealed::{Codec, is_contained};
 use crate::store::layout::Layout;
 use crate::work::{Cancelled, Work};
@@ -103,6 +103,7 @@ const ANEW: &[Kind] = &[
     Kind::LineWithoutRow,
     Kind::RowDiffers,
     Kind::SessionSums,
+    Kind::Rollups,
 ];
 
 /// Findings that a recorder mends when it starts.
@@ -134,6 +135,8 @@ pub enum IndexRepair {
 pub fn repair_index(layout: &Layout, kind: Kind, work: &Work) -> Result<Repair, RepairError> {
     let mut connection = open_writer(&layout.index())?;
     work.begin("indexing", 0);
+    let kept = texts::bytes_kept(&connection).map_err(IndexError::from)?;
+    let read_row = |line: &[u8]| read_row_with(line, kept);
     let caught = catch_up(&mut connection, &mut WriterState::new(), layout, read_row, Budget::WHOLE)?;
     let what = format!("indexed {} lines, removed {} rows whose file is gone", caught.inserted, caught.removed);
     Ok(Repair::of_index(layout, kind, what))

@@ -76,6 +76,8 @@ kinds! {
     RowDiffers, "row_differs", Wrong, "run api-log rebuild, or verify --repair";
     /// Sums of a session that are not those of its rows.
     SessionSums, "session_sums", Wrong, "run api-log rebuild, or verify --repair";
+    /// Rollups of an hour that do not count its rows.
+    Rollups, "rollups", Wrong, "run api-log rebuild, or verify --repair";
     /// Lines behind the checkpoint, and nobody who indexes them.
     NotIndexed, "not_indexed", Wrong, "the next recorder indexes them, and so does verify --repair";
     /// A segment in two forms.

@@ -3,7 +3,8 @@
 use crate::stack::{Recorder, Reply};
 
 const OPEN: [&str; 2] = ["/", "/healthz"];
-const PROTECTED: [&str; 3] = ["/api/traces", "/api/traces/01J00000000000000000000000", "/api/config/media"];
+const PROTECTED: [&str; 5] =
+    ["/api/traces", "/api/traces/01J00000000000000000000000", "/api/config/media", "/api/sessions", "/api/stats"];
 
 fn is_problem(reply: &Reply, status: u16, code: &str) {
     assert_eq!(reply.status, status, "{}", reply.text());
@@ -86,6 +87,8 @@ fn a_wrong_method_is_told_before_the_token_is_asked_for() {
         (PROTECTED[0], "GET, HEAD"),
         (PROTECTED[1], "GET, HEAD"),
         (PROTECTED[2], "GET, HEAD, PUT"),
+        (PROTECTED[3], "GET, HEAD"),
+        (PROTECTED[4], "GET, HEAD"),
     ];
     for (target, allow) in allowed {
         for method in ["POST", "DELETE", "PATCH", "OPTIONS", "PUT"].into_iter().filter(|it| !allow.contains(it)) {
@@ -111,7 +114,7 @@ fn head_is_get_without_the_body() {
     let dir = tempfile::tempdir().unwrap();
     let recorder = Recorder::start(dir.path());
     // Not of `/healthz`: its counters move between the two calls.
-    for target in [OPEN[0], PROTECTED[0], PROTECTED[1], PROTECTED[2]] {
+    for target in [OPEN[0]].into_iter().chain(PROTECTED) {
         let (get, head) = (recorder.api("GET", target, ""), recorder.api("HEAD", target, ""));
         assert_eq!((get.status, head.body.len()), (head.status, 0), "{target}");
         for field in ["content-type", "content-length", "cache-control", "x-content-type-options"] {

@@ -24,6 +24,17 @@ fn ten() -> Vec<Line> {
     lines[9].key_hash = "bbbbbbbb00000001";
     lines[6].project = "Ferry";
     lines[7].project = "Ferry two";
+    for (line, took_ms) in lines.iter_mut().zip([0, 15, 16, 1500, 1448, 3_600_000, 10, 10, 10, 10]) {
+        line.took_ms = took_ms;
+    }
+    lines[0].total_tokens = Some(0);
+    lines[6].total_tokens = Some(1447);
+    lines[7].total_tokens = Some(250_000);
+    lines[5].end = "upstream_unreachable";
+    lines[6].end = "client_gone";
+    lines[7].user_agent = "claude-cli/2.0.1 (external, cli)";
+    lines[8].stream = Some(true);
+    lines[9].stream = Some(false);
     lines
 }
 
@@ -91,6 +102,24 @@ fn every_filter_lets_through_what_it_says() {
         ("project=Ferry+two", &[7]),
         ("project=ferry", &[]),
         ("session_root_id=nonsense", &[]),
+        ("client_kind=claude-cli", &[7]),
+        ("client_kind=nobody", &[]),
+        ("stream=true", &[8]),
+        ("stream=false", &[9]),
+        ("end=upstream_unreachable", &[5]),
+        ("end=complete", &[9, 8, 7, 4, 3, 2, 1, 0]),
+        ("end=shutdown", &[]),
+        ("has_media=true", &[]),
+        ("has_media=false", &all),
+        ("min_ms=0", &all),
+        ("min_ms=16", &[5, 4, 3, 2]),
+        ("min_ms=1449", &[5, 3]),
+        ("min_ms=3600001", &[]),
+        // Who does not tell of tokens has none to count.
+        ("min_tokens=0", &[7, 6, 0]),
+        ("min_tokens=1447", &[7, 6]),
+        ("min_tokens=1448", &[7]),
+        ("min_ms=1&min_tokens=1&end=complete&limit=1", &[7]),
         // All that is given must hold.
         ("status=2xx&key_hash=aaaaaaaa00000001&model=m-1&path=/v1/*&limit=2", &[1, 0]),
         // An empty parameter is none; of repeated ones the first counts, even if it is empty.
@@ -132,6 +161,11 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         ("limit", "1.5"),
         ("limit", "ten"),
         ("limit", "99999999999999999999"),
+        ("stream", "1"),
+        ("has_media", "yes"),
+        ("end", "Complete"),
+        ("min_ms", "-1"),
+        ("min_tokens", "1e3"),
         ("cursor", "!!"),
         ("cursor", "MTIz"),
         ("cursor", "MTIzOg"),

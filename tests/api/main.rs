@@ -20,6 +20,8 @@ mod plugins_live;
 mod rebuild;
 mod replay;
 mod retention;
+mod search;
 mod sessions;
+mod stats;
 mod tail;
 mod verify;

@@ -14,33 +14,59 @@ pub(crate) struct Line {
     pub(crate) path: String,
     pub(crate) model: &'static str,
     pub(crate) project: &'static str,
+    pub(crate) took_ms: usize,
+    pub(crate) end: &'static str,
+    pub(crate) user_agent: &'static str,
+    pub(crate) stream: Option<bool>,
+    pub(crate) total_tokens: Option<u32>,
+    pub(crate) at_ms: usize,
 }
 
 impl Line {
     /// The trace of this number, begun so many milliseconds after 10:00 on 2026-05-27.
     pub(crate) fn new(number: usize, at_ms: usize) -> Line {
-        let (minute, second) = (at_ms / 60_000, at_ms / 1000 % 60);
         Line {
             id: id(number),
-            ts_start: format!("2026-05-27T10:{minute:02}:{second:02}.{:03}", at_ms % 1000),
+            ts_start: time(at_ms),
             key_hash: "aaaaaaaa00000001",
             status: 200,
             path: "/v1/chat/completions".into(),
             model: "m-1",
             project: "",
+            took_ms: 0,
+            end: "complete",
+            user_agent: "",
+            stream: None,
+            total_tokens: None,
+            at_ms,
         }
     }
 
     fn text(&self) -> String {
-        let Line { id, ts_start, key_hash, status, path, model, project } = self;
+        let Line { id, ts_start, key_hash, status, path, model, project, end, user_agent, .. } = self;
+        // On the same day, whichever that is.
+        let ts_end = ts_start[..10].to_owned() + &time(self.at_ms + self.took_ms)[10..];
+        let stream = self.stream.map_or(String::new(), |it| format!(r#""stream":{it},"#));
+        let usage = self.total_tokens.map_or(String::new(), |it| format!(r#","usage":{{"total_tokens":{it}}}"#));
         let system = match *project {
             "" => String::new(),
             name => format!(r#"{{"role":"system","content":"Contents of /src/AGENTS.md:\n\n# {name}\n"}},"#),
         };
         format!(
-            r#"{{"id":"{id}","v":1,"ts_start":"{ts_start}Z","ts_end":"{ts_start}Z","client":"192.0.2.1","method":"POST","path":"{path}","upstream":"http://gateway.example","status":{status},"end":"complete","key_hash":"{key_hash}","protocol":"chat","req":{{"headers":{{}},"bytes":0,"body":{{"messages":[{system}{{"role":"user","content":"{id}"}}]}}}},"resp":{{"headers":{{}},"bytes":0,"body":{{"model":"{model}"}}}},"disconnected":false,"truncated_req":false,"truncated_resp":false}}"#
+            r#"{{"id":"{id}","v":1,"ts_start":"{ts_start}Z","ts_end":"{ts_end}Z","client":"192.0.2.1","method":"POST","path":"{path}","upstream":"http://gateway.example","status":{status},"end":"{end}","key_hash":"{key_hash}","protocol":"chat","req":{{"headers":{{"User-Agent":"{user_agent}"}},"bytes":0,"body":{{{stream}"messages":[{system}{{"role":"user","content":"{id}"}}]}}}},"resp":{{"headers":{{}},"bytes":0,"body":{{"model":"{model}"{usage}}}}},"disconnected":false,"truncated_req":false,"truncated_resp":false}}"#
         )
     }
+}
+
+/// So many milliseconds after 10:00.
+fn time(at_ms: usize) -> String {
+    format!(
+        "2026-05-27T{:02}:{:02}:{:02}.{:03}",
+        10 + at_ms / 3_600_000,
+        at_ms / 60_000 % 60,
+        at_ms / 1000 % 60,
+        at_ms % 1000
+    )
 }
 
 /// The id of this number. Numbers sort as their ids do.

@@ -109,6 +109,8 @@ pub(crate) fn row(row: &Row) -> String {
         req_bytes,
         resp_bytes,
         tags,
+        // Made when it is asked for.
+        texts: _,
     } = row;
     let mut shown = Shown::default();
     shown.known("id", id);

@@ -5,13 +5,14 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::ids::{KeyHash, ShortKey};
+use crate::index::classes::class_of;
 use crate::index::filter::{Cursor, Filter, KeyFilter, PathFilter, StatusFilter};
 
 /// So many values of a column are merged, each from its own stretch of the index.
 const MAX_ARMS: usize = 24;
 
-/// Rows are counted up to here to tell which filter lets the fewest through.
-const PROBE_ROWS: i64 = 4096;
+/// Rows are counted up to here to tell which filter lets the fewest through; further, if all let as many through.
+const PROBES: [i64; 2] = [4096, 65_536];
 
 /// Text that sorts behind every other with the same beginning.
 const LAST: char = char::MAX;
@@ -22,7 +23,8 @@ const TAGS: &str = "tags";
 /// A filter that is ready to be a condition, and perhaps the way in.
 #[derive(Debug)]
 struct Narrowing {
-    index: &'static str,
+    /// `None` for one that lets nearly everything through: it is never the way in.
+    index: Option<&'static str>,
     column: &'static str,
     values: Values,
     /// What must hold beside the column's value, for the same index.
@@ -38,17 +40,19 @@ enum Values {
     WordsBetween(String, String),
     /// The number of any key between these two hashes, both included: too many to name.
     KeysBetween(KeyHash, KeyHash),
+    /// Nothing.
+    Null,
 }
 
 /// SQL with what is bound to it.
 #[derive(Debug, Default)]
-pub(super) struct Sql {
-    pub(super) text: String,
-    pub(super) bound: Vec<Value>,
+pub(in crate::index) struct Sql {
+    pub(in crate::index) text: String,
+    pub(in crate::index) bound: Vec<Value>,
 }
 
 /// The numbers of the rows that pass, newest first.
-pub(super) fn pick(
+pub(in crate::index) fn pick(
     index: &Connection,
     filter: &Filter,
     limit: usize,
@@ -68,11 +72,32 @@ pub(super) fn ranked(index: &Connection, filter: &Filter, rank: u64) -> rusqlite
 }
 
 /// What a row must be to pass, to be appended to a `WHERE`; `None` if nothing can.
-pub(super) fn conditions(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Sql>> {
+pub(in crate::index) fn conditions(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Sql>> {
+    conditions_behind(index, filter, None)
+}
+
+/// As [`conditions`], of rows behind a cursor.
+pub(in crate::index) fn conditions_behind(
+    index: &Connection,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+) -> rusqlite::Result<Option<Sql>> {
     let Some(narrowings) = narrowings(index, filter)? else { return Ok(None) };
     let mut sql = Sql::default();
-    sql.push_rest(filter, None, &narrowings);
+    sql.push_rest(filter, cursor, &narrowings);
     Ok(Some(sql))
+}
+
+/// How many rows the narrowest filter lets through, as far as `most`; `None` if there is no filter but time.
+pub(in crate::index) fn fewest(
+    index: &Connection,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+    most: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let Some(narrowings) = narrowings(index, filter)? else { return Ok(Some(0)) };
+    let counts = narrowings.iter().map(|it| count(index, filter, cursor, it, most));
+    counts.collect::<rusqlite::Result<Vec<i64>>>().map(|counts| counts.into_iter().min())
 }
 
 /// `None` if nothing can pass.
@@ -82,7 +107,7 @@ fn plan(index: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor
     let mut sql = Sql::default();
     match &way_in {
         // The arms of one index are merged in order, each read only as far as needed.
-        Some(Narrowing { index: name, column, values: Values::These(values), also }) => {
+        Some(Narrowing { index: Some(name), column, values: Values::These(values), also }) => {
             for (at, value) in values.iter().enumerate() {
                 if at > 0 {
                     sql.push(" UNION ALL ", []);
@@ -95,12 +120,12 @@ fn plan(index: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor
             }
         }
         // Few rows, known by counting: gathered and sorted.
-        Some(narrowing @ Narrowing { index: name, .. }) => {
-            sql.push(&format!("SELECT row, ts_start, id FROM rows INDEXED BY {name} WHERE "), []);
-            sql.push_narrowing(narrowing);
+        Some(narrowing @ Narrowing { index: Some(name), .. }) => {
+            sql.push(&format!("SELECT row, ts_start, id FROM {} WHERE ", walked(name)), []);
+            sql.push_values(narrowing);
             sql.push_rest(filter, cursor, &narrowings);
         }
-        None => {
+        _ => {
             sql.push("SELECT row, ts_start, id FROM rows INDEXED BY rows_by_time WHERE 1", []);
             sql.push_rest(filter, cursor, &narrowings);
         }
@@ -119,28 +144,52 @@ fn choose(
 ) -> rusqlite::Result<Option<usize>> {
     let can_merge =
         |it: &Narrowing| matches!(&it.values, Values::These(values) if values.len() <= MAX_ARMS) && !is_range(it);
-    if let [only] = narrowings
-        && can_merge(only)
+    let mut ways: Vec<usize> = (0..narrowings.len()).filter(|at| narrowings[*at].index.is_some()).collect();
+    if let [only] = ways[..]
+        && can_merge(&narrowings[only])
     {
-        return Ok(Some(0));
+        return Ok(Some(only));
     }
-    let mut best: Option<(i64, usize)> = None;
-    for (at, narrowing) in narrowings.iter().enumerate() {
-        let mut sql = Sql::default();
-        match narrowing.index {
-            TAGS => sql.push("SELECT count(*) FROM (SELECT 1 FROM tags WHERE ", []),
-            name => sql.push(&format!("SELECT count(*) FROM (SELECT 1 FROM rows INDEXED BY {name} WHERE "), []),
+    for most in PROBES {
+        let mut best: Option<(i64, usize)> = None;
+        let mut full = Vec::new();
+        for at in ways {
+            let narrowing = &narrowings[at];
+            let count = count(index, filter, cursor, narrowing, most)?;
+            if count < most && best.is_none_or(|(least, _)| count < least) {
+                best = Some((count, at));
+            } else if count == most && can_merge(narrowing) {
+                full.push(at);
+            }
         }
-        sql.push_values(narrowing);
-        sql.push_times(filter, cursor);
-        sql.push(" LIMIT ?)", [Value::Integer(PROBE_ROWS)]);
-        let count: i64 = index.prepare_cached(&sql.text)?.query_row(params_from_iter(sql.bound), |row| row.get(0))?;
-        let is_usable = count < PROBE_ROWS || can_merge(narrowing);
-        if is_usable && best.is_none_or(|(least, _)| count < least) {
-            best = Some((count, at));
+        // Those that let more through are worth counting further only if there is a choice.
+        match (best, &full[..]) {
+            (Some((_, at)), _) => return Ok(Some(at)),
+            (None, []) => return Ok(None),
+            (None, [only]) => return Ok(Some(*only)),
+            (None, _) => ways = full,
         }
     }
-    Ok(best.map(|(_, at)| at))
+    Ok(ways.first().copied())
+}
+
+/// How many rows a narrowing lets through in the time that is asked for, up to `most`.
+fn count(
+    index: &Connection,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+    narrowing: &Narrowing,
+    most: i64,
+) -> rusqlite::Result<i64> {
+    let Some(name) = narrowing.index else { return Ok(most) };
+    let mut sql = Sql::default();
+    // The entries of its index alone: labels have their times beside them.
+    let from = if name == TAGS { TAGS.to_owned() } else { walked(name) };
+    sql.push(&format!("SELECT count(*) FROM (SELECT 1 FROM {from} WHERE "), []);
+    sql.push_values(narrowing);
+    sql.push_times(filter, cursor);
+    sql.push(" LIMIT ?)", [Value::Integer(most)]);
+    index.prepare_cached(&sql.text)?.query_row(params_from_iter(sql.bound), |row| row.get(0))
 }
 
 /// What a list reads that walks this index.
@@ -160,7 +209,8 @@ fn is_range(narrowing: &Narrowing) -> bool {
 /// The filters beside time, most selective kinds first; `None` if one can match nothing.
 fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Vec<Narrowing>>> {
     let mut found = Vec::new();
-    let plain = |index, column, values| Narrowing { index, column, values: Values::These(values), also: None };
+    let plain =
+        |index, column, values| Narrowing { index: Some(index), column, values: Values::These(values), also: None };
     if let Some(root) = &filter.session_root {
         let session = number(index, "SELECT session FROM sessions WHERE root = ?", root)?;
         found.push(plain("rows_by_session", "session", session));
@@ -176,7 +226,33 @@ fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Ve
     }
     if let Some(key) = filter.key {
         let values = keys(index, key)?;
-        found.push(Narrowing { index: "rows_by_key", column: "key", values, also: None });
+        found.push(Narrowing { index: Some("rows_by_key"), column: "key", values, also: None });
+    }
+    if let Some(min_ms) = filter.min_ms.filter(|it| *it > 0) {
+        let classes = classes(index, "duration_class", min_ms)?;
+        let also = Some(("duration_ms >= ?", vec![Value::Integer(min_ms)]));
+        found.push(Narrowing { also, ..plain("rows_by_duration", "duration_class", classes) });
+    }
+    if let Some(min_tokens) = filter.min_tokens {
+        let classes = classes(index, "tokens_class", min_tokens)?;
+        let also = Some(("total_tokens >= ?", vec![Value::Integer(min_tokens)]));
+        found.push(Narrowing { also, ..plain("rows_by_tokens", "tokens_class", classes) });
+    }
+    match filter.has_media {
+        Some(true) => found.push(plain("rows_by_media", "has_media", vec![1])),
+        Some(false) => {
+            found.push(Narrowing { index: None, column: "has_media", values: Values::Null, also: None });
+        }
+        None => {}
+    }
+    if let Some(end) = filter.end {
+        found.push(plain("rows_by_end", "\"end\"", word(index, end.name())?));
+    }
+    if let Some(kind) = &filter.client_kind {
+        found.push(plain("rows_by_client_kind", "client_kind", word(index, kind)?));
+    }
+    if let Some(stream) = filter.stream {
+        found.push(plain("rows_by_stream", "stream", vec![i64::from(stream)]));
     }
     if let Some(model) = &filter.model {
         found.push(plain("rows_by_model", "model", word(index, model)?));
@@ -190,8 +266,9 @@ fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Ve
 
 fn path_narrowing(index: &Connection, filter: &PathFilter) -> rusqlite::Result<Narrowing> {
     let text = |text: &str| Value::Text(text.to_owned());
-    let by_path = |values, also| Narrowing { index: "rows_by_path", column: "path", values, also };
-    let by_target = |values, also| Narrowing { index: "rows_by_target", column: "path", values, also: Some(also) };
+    let by_path = |values, also| Narrowing { index: Some("rows_by_path"), column: "path", values, also };
+    let by_target =
+        |values, also| Narrowing { index: Some("rows_by_target"), column: "path", values, also: Some(also) };
     Ok(match filter {
         PathFilter::AnyQuery(path) => by_path(Values::These(word(index, path)?), None),
         PathFilter::Target { path, query } => {
@@ -245,17 +322,27 @@ fn keys(index: &Connection, filter: KeyFilter) -> rusqlite::Result<Values> {
     Ok(if keys.len() <= MAX_ARMS { Values::These(keys) } else { Values::KeysBetween(first, last) })
 }
 
-/// The statuses that occur, each found by one step into the index.
+/// The statuses that occur.
 fn statuses(index: &Connection, filter: StatusFilter) -> rusqlite::Result<Vec<i64>> {
-    let (mut from, end) = match filter {
-        StatusFilter::Exactly(status) => return Ok(vec![i64::from(status)]),
-        StatusFilter::Class(class) => (i64::from(class) * 100, (i64::from(class) + 1) * 100),
-    };
-    let mut next = index.prepare_cached("SELECT min(status) FROM rows WHERE status >= ? AND status < ?")?;
+    match filter {
+        StatusFilter::Exactly(status) => Ok(vec![i64::from(status)]),
+        StatusFilter::Class(class) => occurring(index, "status", i64::from(class) * 100, (i64::from(class) + 1) * 100),
+    }
+}
+
+/// The classes that occur and may hold so large a number.
+fn classes(index: &Connection, column: &str, least: i64) -> rusqlite::Result<Vec<i64>> {
+    occurring(index, column, class_of(least), i64::MAX)
+}
+
+/// The values of a column that occur from `from` on and before `end`, each found by one step into its index.
+fn occurring(index: &Connection, column: &str, mut from: i64, end: i64) -> rusqlite::Result<Vec<i64>> {
+    let sql = format!("SELECT min({column}) FROM rows WHERE {column} >= ? AND {column} < ?");
+    let mut next = index.prepare_cached(&sql)?;
     let mut found = Vec::new();
-    while let Some(status) = next.query_row((from, end), |row| row.get::<_, Option<i64>>(0))? {
-        found.push(status);
-        from = status + 1;
+    while let Some(value) = next.query_row((from, end), |row| row.get::<_, Option<i64>>(0))? {
+        found.push(value);
+        from = value + 1;
     }
     Ok(found)
 }
@@ -268,7 +355,7 @@ impl Sql {
 
     /// A narrowing as a condition on a row.
     fn push_narrowing(&mut self, narrowing: &Narrowing) {
-        if narrowing.index != TAGS {
+        if narrowing.index != Some(TAGS) {
             return self.push_values(narrowing);
         }
         self.push("EXISTS (SELECT 1 FROM tags WHERE ", []);
@@ -288,6 +375,7 @@ impl Sql {
                 let sql = format!("{column} IN (SELECT word FROM words WHERE text >= ? AND text < ?)");
                 self.push(&sql, [Value::Text(first.clone()), Value::Text(last.clone())]);
             }
+            Values::Null => self.push(&format!("{column} IS NULL"), []),
             Values::KeysBetween(first, last) => {
                 let sql = format!("{column} IN (SELECT key FROM keys WHERE hash BETWEEN ? AND ?)");
                 self.push(&sql, [first, last].map(|hash| Value::Blob(hash.0.to_vec())));

@@ -152,6 +152,24 @@ pub fn segments(connection: &Connection) -> rusqlite::Result<Vec<(SegmentId, u64
     Ok(segments)
 }
 
+/// The first hour, since 1970, whose rollups do not count the rows that began in it.
+///
+/// # Errors
+/// The database fails.
+pub fn odd_hour(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare(
+            // Rounded down, before 1970 too.
+            "WITH counted AS (SELECT (ts_start - (ts_start % 3600000 + 3600000) % 3600000) / 3600000 AS hour,
+                 count(*) AS traces FROM rows GROUP BY 1),
+                 summed AS (SELECT hour, sum(traces) AS traces FROM rollups GROUP BY 1)
+             SELECT coalesce(counted.hour, summed.hour) FROM counted FULL JOIN summed ON summed.hour = counted.hour
+             WHERE counted.traces IS NOT summed.traces LIMIT 1",
+        )?
+        .query_row([], |row| row.get(0))
+        .optional()
+}
+
 /// The first trace of a session whose sums are not those of its rows, or whose rows know no session.
 ///
 /// # Errors

@@ -16,6 +16,8 @@ use crate::index::rebuild::link;
 use crate::index::rebuild::plan::Parsed;
 use crate::index::schema::{LINK_INDEXES, LIST_INDEXES, OpenError, TABLES, VERSION, keep_private, told};
 use crate::index::state::Memory;
+use crate::index::stats::rollup;
+use crate::index::texts;
 use crate::session::Method;
 
 /// What a rebuild found.
@@ -58,11 +60,11 @@ pub struct Loader {
 const UNKNOWN_PARENT: &str = "00000000000000000000000000";
 
 impl Loader {
-    /// Begins a new database at `path`; what an interrupted rebuild left there is removed.
+    /// Begins a new database at `path`, with so many bytes of each trace's texts, if any; what an interrupted rebuild left there is removed.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn create(path: &Path) -> Result<Loader, OpenError> {
+    pub fn create(path: &Path, text_bytes: Option<usize>) -> Result<Loader, OpenError> {
         let file = |source| OpenError::File { path: path.to_owned(), source };
         let staging = staging(path);
         remove(path).and_then(|()| remove(&staging)).map_err(file)?;
@@ -84,6 +86,9 @@ impl Loader {
                  CREATE TABLE staging.found (row INTEGER PRIMARY KEY, ts_start INTEGER, id TEXT, parent INTEGER,
                      parent_id TEXT, method INTEGER);"
             ))?;
+            if let Some(bytes) = text_bytes {
+                texts::create(&index, bytes)?;
+            }
             let memory = Memory::load(&index)?;
             Ok((index, memory))
         };
@@ -179,11 +184,15 @@ impl Loader {
     }
 
     fn remove_repeated(&self) -> rusqlite::Result<u64> {
+        const REPEATED: &str = "EXISTS (SELECT 1 FROM rows AS first WHERE first.id = rows.id AND first.row < rows.row)";
         self.index.execute_batch("CREATE INDEX repeated ON rows (id)")?;
-        let removed = self.index.execute(
-            "DELETE FROM rows WHERE EXISTS (SELECT 1 FROM rows AS first WHERE first.id = rows.id AND first.row < rows.row)",
-            [],
-        )?;
+        rollup::subtract_where(&self.index, REPEATED)?;
+        if self.memory.keeps_texts {
+            let mut repeated = self.index.prepare(&format!("SELECT row FROM rows WHERE {REPEATED}"))?;
+            let repeated: Vec<i64> = repeated.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            repeated.iter().try_for_each(|row| texts::remove(&self.index, *row))?;
+        }
+        let removed = self.index.execute(&format!("DELETE FROM rows WHERE {REPEATED}"), [])?;
         self.index.execute_batch(
             "DROP INDEX repeated;
              DELETE FROM staging.links WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.row = links.row);",

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::*;
 use crate::ids::UnixMillis;
-use crate::index::testing::{dump, id, life, line, lines_of, new_index, read_row};
+use crate::index::testing::{TEXT_BYTES, dump, id, life, line, lines_of, new_index, read_row};
 use crate::index::tests::{segment, turns, whole, write};
-use crate::index::{WriterState, catch_up, files, insert_batch, schema};
+use crate::index::{WriterState, catch_up, files, insert_batch, schema, texts};
 use crate::jsonl::sealed::{Codec, write_sealed};
 use crate::store::layout::{Form, Layout};
 
@@ -19,7 +19,7 @@ const FIRST: &str = "2026-05-27/01010101.jsonl";
 /// Rebuilds with pieces of so many bytes, and puts the result in place.
 fn rebuild(layout: &Layout, piece_bytes: u64) -> Report {
     let plan = Plan::with_pieces_of(layout, piece_bytes).unwrap();
-    let mut loader = Loader::create(&layout.new_index()).unwrap();
+    let mut loader = Loader::create(&layout.new_index(), Some(TEXT_BYTES)).unwrap();
     let mut bytes = 0;
     for piece in plan.pieces() {
         parse(layout, &piece, read_row, |parsed| {
@@ -66,6 +66,7 @@ proptest! {
         }
         let live = dump(&index);
         let (mut fresh, mut state) = (schema::open_writer(&dir.path().join("fresh")).unwrap(), WriterState::new());
+        texts::prepare(&mut fresh, Some(TEXT_BYTES)).unwrap();
         whole(&mut fresh, &mut state, &layout);
         same(&live, &dump(&fresh));
     }
@@ -218,7 +219,7 @@ fn what_an_interrupted_rebuild_left_is_in_nobodys_way() {
     let (mut index, mut state) = new_index(&layout);
     whole(&mut index, &mut state, &layout);
     let before = dump(&index);
-    let mut loader = Loader::create(&layout.new_index()).unwrap();
+    let mut loader = Loader::create(&layout.new_index(), Some(TEXT_BYTES)).unwrap();
     let plan = Plan::of(&layout).unwrap();
     parse(&layout, &plan.pieces().next().unwrap(), read_row, |parsed| {
         loader.load(parsed).unwrap();
@@ -259,6 +260,6 @@ fn who_reads_the_old_index_may_go_on_when_a_new_one_is_put_in_place() {
     insert_batch(&mut index, &mut state, &rows).unwrap();
     assert_eq!(count(), 1);
     drop(reader);
-    assert_eq!(dump(&index).len(), 3 + 3 + 1);
-    assert_eq!(dump(&schema::open_reader(&layout.index()).unwrap()).len(), 7);
+    assert_eq!(dump(&index).len(), 3 + 3 + 1 + 1);
+    assert_eq!(dump(&schema::open_reader(&layout.index()).unwrap()).len(), 8);
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::exchange::End;
 use crate::ids::{KeyHash, Place, ShortKey, TraceId, UnixMillis};
 use crate::index::query::{TraceRow, list};
 use crate::index::testing::{id, new_index, row};
@@ -15,6 +16,9 @@ const MODELS: [Option<&str>; 4] = [None, Some("gpt"), Some("gpt-mini"), Some("cl
 const PROJECTS: [Option<&str>; 3] = [None, Some("one"), Some("two")];
 const PATHS: [&str; 7] =
     ["/v1/messages", "/v1/messages?beta=true", "/v1/messages?x=%2A", "/v1/models", "/v1", "/V1/models", "/v1%"];
+
+/// On both sides of classes' borders, and in the middle of classes.
+const NUMBERS: [i64; 11] = [0, 3, 15, 16, 17, 900, 1447, 1448, 40_000, 1_048_576, 5_000_000];
 
 /// Row `n` of a varied lot; `spread` paths beside the usual ones.
 fn varied(n: u64, spread: u64) -> Row {
@@ -30,6 +34,12 @@ fn varied(n: u64, spread: u64) -> Row {
     };
     row.key = KeyHash([[1, 1, 1, 1, 5, 5, 5, 5], [1, 1, 1, 1, 6, 6, 6, 6], [2; 8]][pick(3, 29)]);
     row.tags = (0..pick(3, 37)).map(|at| ["red", "blue"][at].to_owned()).collect();
+    row.client_kind = [None, Some("codex"), Some("claude-code")][pick(3, 37)].map(str::to_owned);
+    row.stream = [None, Some(true), Some(false)][pick(3, 41)];
+    row.end = [End::Complete, End::ClientGone, End::Rejected][pick(3, 43)];
+    row.media_count = [0, 0, 0, 2][pick(4, 47)];
+    row.ts_end = UnixMillis(row.ts_start.0 + NUMBERS[pick(NUMBERS.len(), 53)]);
+    row.usage.total = Some(NUMBERS[pick(NUMBERS.len(), 59)]).filter(|it| *it != 3);
     row.conversation.prefixes = (0..pick(3, 31)).map(|at| [at as u8; 8]).collect();
     row
 }
@@ -70,6 +80,12 @@ fn passes(row: &TraceRow, filter: &Filter) -> bool {
         && filter.session_root.as_ref().is_none_or(|root| row.session_root_id == *root)
         && filter.project.as_ref().is_none_or(|project| row.client_project.as_ref() == Some(project))
         && filter.tag.as_ref().is_none_or(|tag| row.tags.contains(tag))
+        && filter.client_kind.as_ref().is_none_or(|kind| row.client_kind.as_ref() == Some(kind))
+        && filter.stream.is_none_or(|stream| row.stream == Some(stream))
+        && filter.end.is_none_or(|end| row.end == end.name())
+        && filter.has_media.is_none_or(|has| (row.media_count > 0) == has)
+        && filter.min_ms.is_none_or(|least| row.duration_ms >= least)
+        && filter.min_tokens.is_none_or(|least| row.total_tokens.is_some_and(|it| it >= least))
 }
 
 fn optional<T: Clone + std::fmt::Debug + 'static>(values: Vec<T>) -> impl Strategy<Value = Option<T>> {
@@ -107,17 +123,16 @@ fn filters() -> impl Strategy<Value = Filter> {
     let project = optional(vec!["one".to_owned(), "none".into()]);
     let tag = optional(vec!["red".to_owned(), "blue".into(), "none".into()]);
     let time = || proptest::option::weighted(0.3, (990..1050i64).prop_map(UnixMillis));
-    (time(), time(), status, model, path, key, root, project, tag).prop_map(
-        |(since, until, status, model, path, key, session_root, project, tag)| Filter {
-            since,
-            until,
-            status,
-            model,
-            path,
-            key,
-            session_root,
-            project,
-            tag,
+    let kind = optional(vec!["codex".to_owned(), "nobody's".into()]);
+    let end = optional(vec![End::Complete, End::Rejected, End::Shutdown]);
+    let flag = || proptest::option::weighted(0.2, proptest::bool::ANY);
+    let least = || optional(vec![0, 1, 16, 100, 1447, 1448, 1449, 50_000, 5_000_000, 5_000_001]);
+    let first = (time(), time(), status, model, path, key, root, project);
+    (first, (tag, kind, end, flag(), flag(), least(), least())).prop_map(
+        |((since, until, status, model, path, key, session_root, project), further)| {
+            let (tag, client_kind, end, stream, has_media, min_ms, min_tokens) = further;
+            let first = Filter { since, until, status, model, path, key, session_root, project, ..Filter::default() };
+            Filter { tag, client_kind, end, stream, has_media, min_ms, min_tokens, ..first }
         },
     )
 }
@@ -184,6 +199,16 @@ fn no_filter_walks_or_sorts_the_whole_table() {
         parse(&[("project", "one")]),
         parse(&[("tag", "red")]),
         parse(&[("tag", "blue"), ("status", "200")]),
+        parse(&[("client_kind", "codex")]),
+        parse(&[("stream", "true")]),
+        parse(&[("stream", "false")]),
+        parse(&[("end", "client_gone")]),
+        parse(&[("has_media", "true")]),
+        parse(&[("min_ms", "1000")]),
+        parse(&[("min_ms", "2000000")]),
+        parse(&[("min_tokens", "0")]),
+        parse(&[("min_tokens", "1500")]),
+        parse(&[("min_ms", "1"), ("client_kind", "codex"), ("end", "complete"), ("has_media", "false")]),
         parse(&[("status", "5xx"), ("model", "gpt"), ("key_hash", "01010101")]),
         parse(&[("since", "1970-01-01T00:00:01.010Z"), ("until", "1970-01-01T00:00:01.030Z"), ("model", "gpt")]),
     ];
@@ -208,8 +233,13 @@ fn no_filter_walks_or_sorts_the_whole_table() {
             }
         }
     }
-    for (filter, cursor) in [(Filter::default(), None), (Filter::default(), cursor)] {
-        let steps = steps(&index, &filter, cursor);
+    // What nearly every row passes is found by walking time too.
+    let without_media = parse(&[("has_media", "false")]);
+    let nothing_needed = parse(&[("min_ms", "0")]);
+    for (filter, cursor) in
+        [(&Filter::default(), None), (&Filter::default(), cursor), (&without_media, None), (&nothing_needed, cursor)]
+    {
+        let steps = steps(&index, filter, cursor);
         assert!(steps[0].contains("USING INDEX rows_by_time"), "{steps:#?}");
         assert!(!steps.iter().any(|step| step.ends_with("FOR ORDER BY")), "{steps:#?}");
     }
@@ -235,4 +265,25 @@ fn a_rare_prefix_of_many_paths_is_gathered_and_a_common_one_walks_time() {
     let found = steps(&common, &filter, None);
     assert!(found[0].contains("rows_by_time"), "{found:#?}");
     assert_eq!(list(&common, &filter, 500, None).unwrap().rows.len(), 500);
+}
+
+#[test]
+fn of_two_common_filters_the_rarer_one_leads() {
+    let rows = (0..12_000).map(|n| {
+        let mut row = varied(n, 0);
+        row.model = Some("one".into());
+        row.client_kind = Some(if n % 3 == 0 { "rarer" } else { "common" }.into());
+        row.conversation = Default::default();
+        row
+    });
+    // Both let more through than is counted at first, in either order of the filters.
+    let (_dir, index, _) = index_of(rows.clone());
+    let filter = Filter::parse([("model", "one"), ("client_kind", "rarer")], &[]).unwrap();
+    assert!(steps(&index, &filter, None)[0].contains("rows_by_client_kind"));
+    let (_dir, index, _) = index_of(rows.map(|mut row| {
+        (row.model, row.client_kind) = (row.client_kind, row.model);
+        row
+    }));
+    let filter = Filter::parse([("model", "common"), ("client_kind", "one")], &[]).unwrap();
+    assert!(steps(&index, &filter, None)[0].contains("rows_by_model"));
 }
