@@ -6,7 +6,7 @@
 use api_log::exchange::{End, Exchange};
 use api_log::headers::Headers;
 use api_log::ids::{TraceIds, UnixMillis};
-use api_log::jsonl::line::read_row;
+use api_log::jsonl::line::read_row_with;
 use api_log::plugin::instance::Instance;
 use api_log::plugin::record::{Decision, prepare};
 use api_log::plugin::set::{Budget, Set, Source};
@@ -14,12 +14,14 @@ use api_log::protocol::Protocol;
 use api_log::recording::{Mark, Recording};
 use api_log::socket::{SocketLimits, SocketReader, SocketTrace};
 use api_log::trace::{
-    BodiesDropped, FinalizeSettings, Finished, finalize, finalize_piece, finalize_piece_raw, finalize_raw,
+    BodiesDropped, FinalizeSettings, Finished, Row, finalize, finalize_piece, finalize_piece_raw, finalize_raw,
     finalize_without_bodies,
 };
 use api_log::wire::websocket::Side;
 use serde_json::{Value, json};
 
+/// How much text is kept for searching.
+const TEXT_BYTES: Option<usize> = Some(1 << 14);
 const SECRET: &str = "s3cr3t-of-the-client";
 
 fn set(instances: Value) -> Set {
@@ -70,13 +72,29 @@ fn exchange(request: &[u8], response_type: &str, response: &[u8]) -> Exchange {
     }
 }
 
+fn settings() -> FinalizeSettings {
+    FinalizeSettings { text_bytes: TEXT_BYTES, ..FinalizeSettings::default() }
+}
+
+/// The row of the line, texts for searching included. Of lines whose bodies nobody reads there are none.
+fn read_back(finished: &Finished) -> Row {
+    let is_read = finished.row.texts.is_some();
+    let mut row = read_row_with(&finished.line, TEXT_BYTES).unwrap();
+    row.texts = row.texts.filter(|texts| is_read || !texts.is_empty());
+    row
+}
+
 /// The line; nothing of the secret stands on it, nor could a guess of it be tried.
 fn silent(finished: &Finished) -> Value {
     let text = std::str::from_utf8(&finished.line).unwrap();
     assert!(!text.contains(SECRET), "{text}");
     assert!(!finished.row.path.contains(SECRET));
-    assert_eq!(read_row(&finished.line).unwrap(), *finished.row, "{text}");
+    assert_eq!(read_back(finished), *finished.row, "{text}");
+    let searched = finished.row.texts.clone().unwrap_or_default();
+    assert!(!searched.request.contains(SECRET) && !searched.answer.contains(SECRET), "{searched:?}");
     let line: Value = serde_json::from_str(text).unwrap();
+    let asks = ["messages", "input"].iter().any(|turns| line["req"]["body"][turns].is_array());
+    assert!(!asks || !searched.request.is_empty(), "what stands there instead is kept for searching: {text}");
     for side in ["req", "resp"] {
         assert!(line[side].get("body_redacted").is_none() || line[side].get("sha256").is_none(), "{text}");
     }
@@ -85,7 +103,7 @@ fn silent(finished: &Finished) -> Value {
 
 fn finalized(set: &Set, mut exchange: Exchange) -> Value {
     assert_eq!(prepare(set, &mut exchange), Decision::Record);
-    silent(&finalize(&exchange, &FinalizeSettings::default()))
+    silent(&finalize(&exchange, &settings()))
 }
 
 #[test]
@@ -94,8 +112,7 @@ fn bodies_headers_and_target_are_redacted_in_place_and_the_key_is_still_known() 
         r#"{{"model":"m","n":1.50,"user":"{SECRET}","messages":[{{"role":"user","content":[{{"type":"text","text":"{SECRET}"}}]}}]}}"#
     );
     let answer = format!(r#"{{"choices":[{{"text":{{"a":"{SECRET}"}}}}],"usage":{{"prompt_tokens":3}}}}"#);
-    let plain =
-        finalize(&exchange(request.as_bytes(), "application/json", answer.as_bytes()), &FinalizeSettings::default());
+    let plain = finalize(&exchange(request.as_bytes(), "application/json", answer.as_bytes()), &settings());
     let line = finalized(&everything(), exchange(request.as_bytes(), "application/json", answer.as_bytes()));
     assert_eq!(line["key_hash"], plain.row.key.to_string());
     assert_eq!(
@@ -155,7 +172,7 @@ fn the_line_of_a_second_try_and_one_without_bodies_are_silent_too() {
     };
     let raw = silent(&finalize_raw(&prepared()));
     assert_eq!((&raw["req"]["body_redacted"], &raw["req"]["body"]), (&json!("whole"), &Value::Null));
-    silent(&finalize_without_bodies(prepared(), &FinalizeSettings::default(), BodiesDropped::DiskFull));
+    silent(&finalize_without_bodies(prepared(), &settings(), BodiesDropped::DiskFull));
 }
 
 #[test]
@@ -181,9 +198,9 @@ fn what_is_not_about_the_path_or_not_there_stays() {
     let absent = redact(json!({"paths": ["$..nothing"], "headers": ["x-none"]}));
     for set in [other, absent] {
         let mut with = exchange(body, "application/json", body);
-        let without = finalize(&with, &FinalizeSettings::default());
+        let without = finalize(&with, &settings());
         assert_eq!(prepare(&set, &mut with), Decision::Record);
-        assert_eq!(finalize(&with, &FinalizeSettings::default()).line, without.line);
+        assert_eq!(finalize(&with, &settings()).line, without.line);
     }
 }
 
@@ -197,12 +214,12 @@ fn labels_filters_and_samples_act_in_order() {
     ]));
     let mut some = exchange(b"", "", b"");
     assert_eq!(prepare(&labelled, &mut some), Decision::Record);
-    let finished = finalize(&some, &FinalizeSettings::default());
+    let finished = finalize(&some, &settings());
     let line: Value = serde_json::from_slice(&finished.line).unwrap();
     let tags: Vec<&str> = line["tags"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     assert!(tags[0] == "a" && tags[1].starts_with("[redacted:") && tags[2] == "b" && tags.len() == 3, "{tags:?}");
     assert_eq!(finished.row.tags, tags);
-    assert_eq!(read_row(&finished.line).unwrap(), *finished.row);
+    assert_eq!(read_back(&finished), *finished.row);
     for (instance, decision) in [
         (json!({"type": "path-filter", "config": {"patterns": ["/v1/*"]}}), Decision::LeaveOut),
         (json!({"type": "path-filter", "config": {"patterns": ["/v1"]}}), Decision::Record),
@@ -256,7 +273,7 @@ fn messages_of_a_socket_are_redacted_too() {
             let mut exchange = trace.exchange();
             assert_eq!(prepare(&everything(), &mut exchange), Decision::Record);
             let line = match is_raw {
-                false => silent(&finalize_piece(&trace, exchange, &FinalizeSettings::default())),
+                false => silent(&finalize_piece(&trace, exchange, &settings())),
                 true => silent(&finalize_piece_raw(&trace, exchange)),
             };
             if line["req"]["body"]["model"] == "m" {

@@ -36,8 +36,8 @@ fn rows_of_a_predecessor_that_is_still_at_work_take_no_place_from_the_successors
     assert_eq!(insert_batch(&mut index, &mut state, &second[1..]).unwrap().inserted, 1);
     assert_eq!(insert_batch(&mut index_of_next, &mut next, &first[1..]).unwrap().inserted, 1);
     let told = dump(&index);
-    let (mut alone, mut state) =
-        (crate::index::schema::open_writer(&dir.path().join("alone")).unwrap(), WriterState::new());
+    let other_dir = tempfile::tempdir().unwrap();
+    let (mut alone, mut state) = new_index(&Layout::new(other_dir.path()));
     whole(&mut alone, &mut state, &layout);
     assert_eq!(told, dump(&alone));
 }
@@ -60,7 +60,8 @@ proptest! {
         }
         let [(mut index, mut state), _] = writers;
         whole(&mut index, &mut state, &layout);
-        let mut alone = (crate::index::schema::open_writer(&dir.path().join("alone")).unwrap(), WriterState::new());
+        let other_dir = tempfile::tempdir().unwrap();
+        let mut alone = new_index(&Layout::new(other_dir.path()));
         whole(&mut alone.0, &mut alone.1, &layout);
         prop_assert_eq!(dump(&index), dump(&alone.0));
     }

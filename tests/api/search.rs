@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::plugins::put_list;
 use crate::stack::{Recorder, remove_index, until};
 
 const ON: [(&str, &str); 1] = [("APILOG_INDEX_FULL_TEXT", "true")];
@@ -100,4 +101,36 @@ fn what_cannot_be_searched_for_is_refused_by_name() {
         assert_eq!((status, &body["error"], &body["param"]), (400, &"bad_param".into(), &"q".into()), "{query}");
     }
     assert!(recorder.rows("q=").is_empty() && recorder.rows("q=ab").is_empty());
+}
+
+#[test]
+fn what_is_redacted_is_not_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Recorder::with(dir.path(), &ON);
+    put_list(
+        &recorder,
+        json!([{"type": "redact", "id": "r", "enabled": true, "config": {"paths": ["$..content"], "routes": ["/v1/*"]}}]),
+    );
+    ask(&recorder, "the hidden question", "the hidden answer", 1);
+    let holds = |recorder: &Recorder| {
+        for query in ["q=hidden", "q=question", "q=the+hidden", "q=answer"] {
+            assert!(recorder.rows(query).is_empty(), "{query}");
+        }
+        // What stands on the line is found: what is not redacted, and what stands there instead.
+        assert_eq!(recorder.rows("q=edit_file").len(), 1);
+        assert_eq!(recorder.rows("q=redacted").len(), 1);
+    };
+    holds(&recorder);
+    let live = places(&recorder, "q=edit_file");
+    recorder.stop();
+
+    remove_index(dir.path());
+    let recorder = Recorder::with(dir.path(), &ON);
+    recorder.await_rows("", 1);
+    holds(&recorder);
+    assert_eq!(places(&recorder, "q=edit_file"), live);
+    assert_eq!(recorder.api("POST", "/api/index/rebuild", "").status, 202);
+    until("a rebuild", || recorder.get("/api/index")["rebuild"]["state"] == "done");
+    holds(&recorder);
+    assert_eq!(places(&recorder, "q=edit_file"), live);
 }

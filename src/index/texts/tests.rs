@@ -29,6 +29,7 @@ fn rows_of(made: &[(i64, i32, String, String)]) -> Vec<(Row, Place)> {
     let one = |(n, (ts_start, status, request, answer)): (usize, &(i64, i32, String, String))| {
         let mut row = row(n as u64, *ts_start);
         row.status = *status;
+        row.tags = ["even", "all"][n % 2..].iter().map(|&it| it.to_owned()).collect();
         row.texts = Some(Texts { request: request.clone(), answer: answer.clone() });
         let place = Place { segment: SEGMENTS[n % 2].parse().unwrap(), offset: ends[n % 2], bytes: 9 };
         ends[n % 2] += 10;
@@ -80,6 +81,7 @@ proptest! {
         status in proptest::option::of(prop_oneof![Just(200), Just(404)]),
         since in proptest::option::of(0..30i64),
         until in proptest::option::of(0..30i64),
+        tag in proptest::option::of(prop_oneof![Just("even"), Just("all"), Just("none")]),
     ) {
         let rows = rows_of(&made);
         let (_dir, mut index, mut state) = index_of(&rows, batch);
@@ -87,6 +89,7 @@ proptest! {
             since: since.map(UnixMillis),
             until: until.map(UnixMillis),
             status: status.map(StatusFilter::Exactly),
+            tag: tag.map(str::to_owned),
             ..Filter::default()
         };
         let words = ["main", "MAIN()", "重命", "命名函", "関数", "größe", "ab", "%y_", "z*", "fn main", "nothing"];
