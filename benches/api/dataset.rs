@@ -66,7 +66,7 @@ pub(crate) fn id(number: u64) -> String {
 
 /// The first eight digits of a key's hash.
 pub(crate) fn key8(key: u64) -> String {
-    format!("{:08x}", 0x1000_0001 * (key + 1))
+    format!("{:08x}", 0x0600_0001 * (key + 1))
 }
 
 /// A number that looks random and is the same each time.
@@ -125,7 +125,7 @@ fn put(line: &mut String, day: u64, key: u64, at: u64, per_file: u64, number: u6
     }
     let answer = text(conversation * KEYS + key, request * 2 + 1);
     let (date, time_begin, time_end) = (date(day), time(begin), time((begin + took).min(86_399_999)));
-    let (prompt, completion) = (500 + pick(200, 13) << pick(8, 14), 20 + pick(2000, 15));
+    let (prompt, completion) = ((500 + pick(200, 13)) << pick(8, 14), 20 + pick(2000, 15));
     let first_event =
         if stream.contains("true") { format!(r#","first_event_ms":{}"#, 50 + took / 5) } else { String::new() };
     let _ = writeln!(

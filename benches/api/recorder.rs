@@ -74,12 +74,13 @@ fn started(command: &mut Command) -> (Child, String) {
             }
         });
     }
-    loop {
+    let line = loop {
         let line = said.recv_timeout(Duration::from_secs(60)).expect("it says where it listens");
         if line.contains("127.0.0.1:") {
-            return (child, line);
+            break line;
         }
-    }
+    };
+    (child, line)
 }
 
 /// Traffic at a steady pace, until it is dropped.

@@ -12,7 +12,7 @@ use crate::index::filter::{Cursor, Filter, KeyFilter, PathFilter, StatusFilter};
 const MAX_ARMS: usize = 24;
 
 /// Rows are counted up to here to tell which filter lets the fewest through; further, if all let as many through.
-const PROBES: [i64; 2] = [4096, 65_536];
+const PROBES: [i64; 3] = [4096, 16_384, 65_536];
 
 /// Text that sorts behind every other with the same beginning.
 const LAST: char = char::MAX;
