@@ -38,6 +38,9 @@ const CHUNKS_WAITING: usize = 4;
 /// A caller that takes nothing for so long has left: meanwhile the index's journal cannot be cut back.
 const STALL: Duration = Duration::from_secs(60);
 
+/// So long what was handed over has to go out before an answer is broken off.
+const FLUSH: Duration = Duration::from_millis(100);
+
 /// What was asked for.
 struct Asked {
     filter: Filter,
@@ -96,7 +99,7 @@ pub(crate) fn byte_cap(configured: i64) -> Option<u64> {
 
 /// From the thread that makes it.
 enum Told {
-    /// It is allowed and begins; so many of the chosen traces stand in files that are gone and are left out.
+    /// It is allowed, and the first of it follows; so many of the chosen traces stand in files that are gone and are left out.
     Begins { left_out: u64 },
     /// It is not given. Nothing was sent before.
     Refused(Problem),
@@ -135,8 +138,11 @@ pub(crate) async fn export(State(api): State<Arc<Api>>, RawQuery(query): RawQuer
         match told.recv().await {
             Some(Told::Bytes(bytes)) => Some((Ok(bytes), Some(told))),
             Some(Told::Whole) => None,
-            // Broken off without its end, so that nobody takes it for whole.
-            _ => Some((Err(io::Error::other("the export failed")), None)),
+            // Broken off without its end, so that nobody takes it for whole; but what there is goes out first.
+            _ => {
+                tokio::time::sleep(FLUSH).await;
+                Some((Err(io::Error::other("the export failed")), None))
+            }
         }
     });
     let body = streams::until_the_end(&api, Holding::body(Body::from_stream(body), held));
@@ -228,16 +234,15 @@ impl Maker {
         }
         // The other forms say so themselves.
         let left_out = if *format == Format::Jsonl { chosen.leave_out_gone() } else { 0 };
-        has_begun.store(true, Ordering::Relaxed);
-        send(&self.tell, Told::Begins { left_out })?;
         let request = Request {
             filter: filter.clone(),
             limit: None,
             leases: Some(self.leases.clone()),
             hidden: self.asked.hidden.clone(),
         };
-        let mut out = Chunks { tell: &self.tell, gathered: Vec::with_capacity(CHUNK) };
+        let mut out = Chunks { tell: &self.tell, gathered: Vec::with_capacity(CHUNK), left_out, has_begun };
         let report = chosen.write(*format, &request, &mut out, &self.order.work)?;
+        out.begin()?;
         out.flush()?;
         if !report.skipped.is_empty() {
             tracing::warn!(skipped = report.skipped.traces, "an export lacks traces whose files are gone or damaged");
@@ -250,6 +255,18 @@ impl Maker {
 struct Chunks<'t> {
     tell: &'t mpsc::Sender<Told>,
     gathered: Vec<u8>,
+    left_out: u64,
+    /// Nothing was handed over before: until then a failure can still be told with a status.
+    has_begun: &'t AtomicBool,
+}
+
+impl Chunks<'_> {
+    fn begin(&self) -> io::Result<()> {
+        if self.has_begun.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        send(self.tell, Told::Begins { left_out: self.left_out })
+    }
 }
 
 impl Write for Chunks<'_> {
@@ -265,6 +282,7 @@ impl Write for Chunks<'_> {
         if self.gathered.is_empty() {
             return Ok(());
         }
+        self.begin()?;
         let full = std::mem::replace(&mut self.gathered, Vec::with_capacity(CHUNK));
         send(self.tell, Told::Bytes(full.into()))
     }

@@ -86,9 +86,9 @@ pub fn find(dir: &Path, number: &str) -> io::Result<Option<String>> {
     };
     for entry in entries {
         let Ok(name) = entry?.file_name().into_string() else { continue };
-        // One that was not finished has nothing before its first dot.
-        if !number.is_empty()
-            && name.split_once('.').is_some_and(|(stem, extension)| stem == number && !extension.is_empty())
+        if name
+            .split_once('.')
+            .is_some_and(|(stem, extension)| !stem.is_empty() && stem == number && !extension.is_empty())
         {
             return Ok(Some(name));
         }

@@ -194,9 +194,28 @@ fn what_is_missing_is_told_and_ends_no_archive() {
     damaged.write_all(format!("{{\"id\":\"{}\"", id(9)).as_bytes()).unwrap();
     let archive = entries(exported(&recorder, ""));
     assert_eq!((archive[0].0.as_str(), archive[0].1.lines().count()), ("data/2026-05-27/aaaaaaaa.partial.jsonl", 2));
-    // Lines alone cannot tell it: the answer breaks off.
+    // Lines alone cannot tell it.
+    let reply = export(&recorder, "format=jsonl");
+    assert_eq!((reply.status, &reply.json()["error"]), (500, &"export_failed".into()), "nothing was sent yet");
+    until("it has let go", || under_way(&recorder) == 0);
+}
+
+#[test]
+fn what_fails_behind_its_beginning_is_broken_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "x".repeat(1 << 20);
+    let lines = [text(1, "/v1/x", &format!(r#""body":"{long}""#)), text(2, "/v1/x", r#""body":0"#)];
+    write_texts(dir.path(), FILE, &lines);
+    let recorder = Recorder::start(dir.path());
+    recorder.await_rows("", 2);
+    let mut damaged = std::fs::OpenOptions::new().write(true).open(dir.path().join(FILE)).unwrap();
+    damaged.seek(SeekFrom::Start(lines[0].len() as u64 + 1)).unwrap();
+    damaged.write_all(format!("{{\"id\":\"{}\"", id(9)).as_bytes()).unwrap();
     let reply = export(&recorder, "format=jsonl");
     assert_eq!((reply.status, unchunk(&reply.body)), (200, None));
+    // The archive says so, and is whole.
+    let archive = entries(exported(&recorder, ""));
+    assert!(archive.last().unwrap().1.contains("no such line where the index says"));
     until("it has let go", || under_way(&recorder) == 0);
 }
 

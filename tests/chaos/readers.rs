@@ -1,4 +1,4 @@
-//! Readers of the read API beside the traffic: they bear that it fails, and are told so.
+//! Readers of the read API beside the traffic, of whom one changes the plugins: they bear that it fails, and are told so.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,19 +17,31 @@ pub(crate) struct Readers {
     threads: Vec<std::thread::JoinHandle<Answers>>,
 }
 
+/// A list of plugins that labels every trace so.
+pub(crate) fn plugins(label: u64) -> String {
+    let instance =
+        serde_json::json!({"type": "tag", "id": "labels", "enabled": true, "config": {"tags": [format!("l{label}")]}});
+    serde_json::json!({"instances": [instance]}).to_string()
+}
+
 impl Readers {
     pub(crate) fn start(stand: &Stand) -> Readers {
         let is_over = Arc::new(AtomicBool::new(false));
-        let reader = |_| {
+        let reader = |number: u32| {
             let (is_over, api, data_dir) = (is_over.clone(), stand.recorder.api, stand.data_dir.clone());
             std::thread::spawn(move || {
                 let mut answers = Answers::new();
-                let mut ask = |path: &str| {
-                    let answer = stand::ask(api, data_dir.path(), "GET", path, "");
+                let mut call = |method: &str, path: &str, body: &str| {
+                    let answer = stand::ask(api, data_dir.path(), method, path, body);
                     *answers.entry(answer.as_ref().map_or(0, |it| it.0)).or_default() += 1;
                     answer.filter(|it| it.0 == 200).map(|it| it.1)
                 };
+                let mut labels = 0_u64..;
                 while !is_over.load(Ordering::Relaxed) {
+                    if let Some(label) = labels.next().filter(|_| number == 0) {
+                        call("PUT", "/api/config/plugins", &plugins(label));
+                    }
+                    let mut ask = |path: &str| call("GET", path, "");
                     let listed = ask("/api/traces?limit=20").and_then(|it| serde_json::from_str::<Value>(&it).ok());
                     let rows = listed.as_ref().and_then(|it| it["traces"].as_array()).cloned().unwrap_or_default();
                     if let Some(id) = rows.last().and_then(|it| it["id"].as_str()) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::books::{self, Line};
+use crate::readers::plugins;
 use crate::recorder::DataDir;
 use crate::stand::{Stand, until};
 use crate::traffic::{Kind, Outcome, Sent, Traffic};
@@ -52,6 +53,8 @@ const ROWS: &[Row] = &[
     Row { name: "finalizers", point: "finalizers", costs: nothing_is_raw, ..ROW },
     Row { name: "finalizers", point: "finalizers.took", costs: nothing_is_raw, ..ROW },
     Row { name: "finalizers", is_nursery: true, point: "finalizer", costs: as_many_are_raw, ..ROW },
+    Row { name: "plugins", point: "plugins", nudge: set_plugins, costs: plugins_can_be_set, ..ROW },
+    Row { name: "plugins", point: "plugins.persisted", nudge: set_plugins, costs: plugins_can_be_set, ..ROW },
     Row { name: "api", point: "api.accept", nudge: ask_the_api, costs: nothing_is_raw, ..ROW },
     Row { name: "listener", point: "listener", costs: nothing_is_raw, ..ROW },
     Row { name: "listener", point: "listener.accept", costs: nothing_is_raw, ..ROW },
@@ -222,6 +225,20 @@ fn connect_anew(_: &Stand, traffic: &mut Traffic) {
 fn set_retention(stand: &Stand, _: &mut Traffic) {
     let (status, text) = stand.ask("PUT", "/api/config/retention", "{\"max_age_days\": 100}").unwrap();
     assert_eq!(status, 200, "{text}");
+}
+
+/// Who asked for a change that was under way has no answer, or a refusal.
+fn set_plugins(stand: &Stand, _: &mut Traffic) {
+    let _ = stand.ask("PUT", "/api/config/plugins", &plugins(1));
+}
+
+/// The registry that was started again takes a change, and says so.
+fn plugins_can_be_set(stand: &Stand) {
+    nothing_is_raw(stand);
+    let (status, text) = stand.ask("PUT", "/api/config/plugins", &plugins(2)).unwrap();
+    assert_eq!(status, 200, "{text}");
+    let (_, list) = stand.ask("GET", "/api/config/plugins", "").unwrap();
+    assert!(list.contains("\"l2\""), "{list}");
 }
 
 fn fill_a_segment(_: &Stand, traffic: &mut Traffic) {

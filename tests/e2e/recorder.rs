@@ -22,7 +22,8 @@ fn mutate_elsewhere(data_dir: &DataDir) {
     ]);
     let file = data_dir.path().join("runtime_overrides.json");
     if !file.exists() {
-        std::fs::write(file, serde_json::json!({"plugins": {"instances": instances}}).to_string()).unwrap();
+        std::fs::write(&file, serde_json::json!({"plugins": {"instances": instances}}).to_string()).unwrap();
+        std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     }
 }
 

@@ -115,6 +115,10 @@ fn the_configurations_plugins_are_taken_over_and_stand_below_what_was_set_at_run
         format!("plugins: {{instances: [{{type: tag, id: t, enabled: true, config: {{tags: [{label}]}}}}]}}\n")
     };
     let it = Configured::with(&list("one"));
+    // Those that every data dir of these tests has.
+    let overrides = it.recorder.data_dir().path().join("runtime_overrides.json");
+    std::fs::remove_file(&overrides).unwrap();
+    until("the configuration", || (it.health()["plugins"]["source"] == "yaml").then_some(()));
     it.pass("/one");
     assert_eq!(it.reload(&list("two"))["changed"].as_array().unwrap().len(), 1);
     it.pass("/two");
@@ -123,7 +127,6 @@ fn the_configurations_plugins_are_taken_over_and_stand_below_what_was_set_at_run
     let complaint = reload["complaints"][0].as_str().unwrap();
     assert!(complaint.contains(":1:23: plugins.instances: instances[0] (t): bad config: config.tags"), "{complaint}");
     it.pass("/still-two");
-    let overrides = it.recorder.data_dir().path().join("runtime_overrides.json");
     std::fs::write(&overrides, r#"{"plugins":{"instances":[]}}"#).unwrap();
     until("the overrides", || (it.health()["plugins"]["source"] == "override").then_some(()));
     it.reload(&list("three"));
