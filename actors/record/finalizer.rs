@@ -155,7 +155,7 @@ enum Fate {
     TooLarge(DiskTrouble),
 }
 
-/// Content of more bytes is parsed on a thread of its own, which costs some 10 µs: writers and all else that runs on
+/// Content of more bytes is parsed on a thread of its own: writers and all else that runs on
 /// the recording threads must not wait behind a storm of parsing.
 const PARSED_IN_PLACE: u64 = 64 * 1024;
 
