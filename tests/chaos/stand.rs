@@ -170,6 +170,15 @@ impl Stand {
         })
     }
 
+    /// Waits until recovery is done, whatever else goes on, and gives the health document of that moment.
+    pub(crate) fn recovered(&self) -> Value {
+        until("recovery is done", || {
+            let health = self.health();
+            let captures = &health["captures"];
+            if captures["recovery"] == "done" { Ok(health) } else { Err(captures.to_string()) }
+        })
+    }
+
     /// What the process takes now.
     pub(crate) fn takes(&self) -> Takes {
         let process = PathBuf::from(format!("/proc/{}", self.recorder.pid()));
