@@ -150,6 +150,11 @@ fn recovery_dies_and_recovers_all_the_same() {
         traffic.send(kind, 6);
     }
     let first = traffic.stop();
+    // A client has its answer a moment before the recorder has noted how the exchange ended.
+    until("every exchange has ended", || {
+        let ended = stand.bound("ended_exchanges") + stand.bound("held_traces");
+        if ended == first.sent.len() as u64 { Ok(()) } else { Err(ended.to_string()) }
+    });
     stand.kill();
     stand.start_again(&format!("recovery panic times={TIMES}\n"));
     let mut traffic = Traffic::start(stand.recorder.proxy, 7, first.sent.len() as u64, 2, 0, Duration::ZERO);

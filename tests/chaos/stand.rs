@@ -157,6 +157,11 @@ impl Stand {
         named(&self.health()["supervision"]["nurseries"], name)
     }
 
+    /// How much a bound holds now.
+    pub(crate) fn bound(&self, name: &str) -> u64 {
+        named(&self.health()["bounds"], name)["count"]["depth"].as_u64().unwrap()
+    }
+
     /// Waits until every exchange has its outcome, and gives the health document of that moment: the ledger balances.
     pub(crate) fn settled(&self) -> Value {
         until("every exchange has its outcome", || {
