@@ -127,20 +127,28 @@ impl AccessLog {
         // A thread of a predecessor that the disk keeps.
         let Some(mut writing) = self.writing.try_lock() else { return Wrote::Refused };
         let Writing { file, batch } = &mut *writing;
-        let mut bytes: Vec<u8> = batch.iter().flat_map(|it| &it.line).copied().collect();
-        while bytes.len() < BATCH
-            && let Some(next) = self.queue.pop()
-        {
-            bytes.extend_from_slice(&next.line);
-            batch.push_back(next);
+        // No more than fits into a file of its own, but a line at least.
+        let most = BATCH.min(usize::try_from(file.most_bytes()).unwrap_or(BATCH));
+        let (mut bytes, mut lines) = (Vec::new(), 0);
+        loop {
+            if lines == batch.len() {
+                let Some(next) = self.queue.pop() else { break };
+                batch.push_back(next);
+            }
+            let Waiting { line, .. } = &batch[lines];
+            if lines > 0 && bytes.len() + line.len() > most {
+                break;
+            }
+            bytes.extend_from_slice(line);
+            lines += 1;
         }
-        if bytes.is_empty() {
+        if lines == 0 {
             return Wrote::Nothing;
         }
         match fault!(io "access_log.write").and_then(|()| file.append(&bytes)) {
             Ok(()) => {
-                self.written.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                batch.clear();
+                self.written.fetch_add(lines as u64, Ordering::Relaxed);
+                batch.drain(..lines);
                 if self.failing.clear() {
                     tracing::info!("the access log is written again");
                 }

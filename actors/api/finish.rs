@@ -14,8 +14,8 @@ use futures_util::FutureExt;
 use super::errors::Problem;
 use super::server::MAX_HEADER_BYTES;
 
-/// Longest path and query, in bytes.
-const MOST_TARGET_BYTES: usize = 8 * 1024;
+/// Longest path and query, in bytes: a long `q` in any script fits, with each byte of it escaped.
+const MOST_TARGET_BYTES: usize = 32 * 1024;
 
 /// What every answer has in common; and a handler's panic is one answer's failure, not the server's.
 pub(super) async fn finish(request: Request, next: Next) -> Response {

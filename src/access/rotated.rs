@@ -34,6 +34,11 @@ impl Rotated {
         Rotated { path, most_bytes, kept, open: None }
     }
 
+    /// From how many bytes on it is set aside.
+    pub fn most_bytes(&self) -> u64 {
+        self.most_bytes
+    }
+
     /// Where it stands.
     pub fn path(&self) -> &Path {
         &self.path
