@@ -18,6 +18,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("CAPTURE_SPILL_BYTES", "64KiB"),
     // Small, so that segments are full soon, sealed and read sealed.
     ("STORAGE_SEGMENT_BYTES", "1MiB"),
+    ("API_ACCESS_LOG", "true"),
 ];
 /// It looks, kills and gives up after these times; what hangs is killed, and nothing here is beyond mending.
 const WATCHDOG: &str = "200ms 4s 1h";
