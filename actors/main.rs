@@ -22,6 +22,7 @@ mod stalls;
 mod system;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -32,5 +33,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     #[cfg(feature = "faults")]
     faults::file::follow();
+    tls::choose_provider();
     cli::run(std::env::args_os())
 }
