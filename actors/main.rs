@@ -23,6 +23,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod viewer;
 
 use std::process::ExitCode;
 

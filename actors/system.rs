@@ -39,6 +39,7 @@ use crate::record::{
     sealer, sockets as upgraded, spool, tender, writers,
 };
 use crate::retention::{Gauge, Live, sweeper};
+use crate::viewer::{self, Hosted};
 use crate::{record, runtimes, sockets};
 use bounds::Bounded;
 pub(crate) use failure::{StartError, SystemError};
@@ -102,6 +103,7 @@ pub(crate) struct Slots {
     pub(crate) recovery: Slot<recovery::Msg>,
     pub(crate) upgraded: Slot<upgraded::Msg>,
     pub(crate) plugins: Slot<plugins_registry::Msg>,
+    pub(crate) viewer: Slot<viewer::Msg>,
     pub(crate) api: Slot<api::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
     pub(crate) watchdog: Slot<WatchdogMsg>,
@@ -238,6 +240,7 @@ impl System {
             },
         );
         let last_reload = LastReload::default();
+        let viewer = Arc::new(Hosted::new(config, &layout));
         let api = api::Args {
             socket: Arc::new(api_socket),
             state: Arc::new(api::State::new(api::Parts {
@@ -246,6 +249,7 @@ impl System {
                 leases: leases.clone(),
                 retention: live.clone(),
                 overrides,
+                viewer: viewer.clone(),
                 plugins: plugins.clone(),
                 plugins_slot: slots.plugins.clone(),
                 overrides_malformed,
@@ -287,6 +291,7 @@ impl System {
             front: front.clone(),
             api: api.clone(),
             plugins: plugins.clone(),
+            viewer,
             door: door.clone(),
             storage: config.storage.clone(),
             grace: config.shutdown.grace,

@@ -30,6 +30,7 @@
 //! | set | the instances that act, unchangeable; an exchange keeps the one that it began under |
 //! | note | what an instance did to an exchange |
 //! | placeholder | what stands in place of a redacted value |
+//! | site | the files of the web viewer that are served; a *release* of it is fetched and unpacked into one |
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
@@ -72,3 +73,5 @@ pub mod plugin;
 
 pub mod config;
 pub mod counters;
+
+pub mod viewer;

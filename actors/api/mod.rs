@@ -29,6 +29,8 @@ mod stats;
 mod streams;
 mod tail;
 mod traces;
+mod viewer;
+mod viewer_headers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +55,7 @@ use crate::record::recovery::Work as RecoveryWork;
 use crate::record::{LogShared, OpenSockets};
 use crate::retention::Live;
 use crate::system::LastReload;
+use crate::viewer::Hosted;
 
 pub(crate) use export::byte_cap;
 pub(crate) use server::{Args, Msg, Server};
@@ -92,6 +95,8 @@ pub(crate) struct Parts {
     pub(crate) retention: Arc<Live>,
     /// Where what is set at run time is kept.
     pub(crate) overrides: Arc<OverridesFile>,
+    /// The web viewer.
+    pub(crate) viewer: Arc<Hosted>,
     pub(crate) plugins: Arc<Plugins>,
     /// Who changes them.
     pub(crate) plugins_slot: Slot<crate::plugins::registry::Msg>,

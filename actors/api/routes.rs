@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use super::errors::Problem;
 use super::{
     State, auth, config, export, health, index, inflight, media, metrics, plugins, ready, replay, retention, sessions,
-    stats, tail, traces,
+    stats, tail, traces, viewer,
 };
 
 /// Largest body of any request, in bytes. Routes that take one say less.
@@ -82,6 +82,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
                 .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_for_metrics)),
         )
         .merge(protected)
+        .merge(viewer::routes(&state.parts.viewer.public_path))
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(finish))
@@ -89,7 +90,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
 }
 
 /// A route that anyone may read.
-fn open<H: Handler<T, Arc<State>>, T: 'static>(handler: H) -> MethodRouter<Arc<State>> {
+pub(super) fn open<H: Handler<T, Arc<State>>, T: 'static>(handler: H) -> MethodRouter<Arc<State>> {
     get(handler).fallback(|| wrong_method("GET, HEAD"))
 }
 

@@ -22,6 +22,7 @@ use crate::record::{
     sockets as upgraded, spool, tender, writers,
 };
 use crate::retention::{Live, sweeper};
+use crate::viewer::{self, Hosted};
 
 /// What the table's rows are made from, again at each restart.
 pub(super) struct Parts {
@@ -42,6 +43,7 @@ pub(super) struct Parts {
     pub(super) front: Arc<Front>,
     pub(super) api: api::Args,
     pub(super) plugins: Arc<Plugins>,
+    pub(super) viewer: Arc<Hosted>,
     pub(super) door: index::Door,
     pub(super) storage: Storage,
     pub(super) grace: Duration,
@@ -158,6 +160,10 @@ impl Parts {
             };
             Child::actor("plugins", &slots.plugins, move || (registry_of_plugins::Registry, args.clone()))
         };
+        let viewer = {
+            let args = viewer::Args { hosted: self.viewer, health: registry.child("viewer") };
+            Child::actor("viewer", &slots.viewer, move || (viewer::Keeper, args.clone()))
+        };
         let api = Child::actor("api", &slots.api, move || (api::Server, api.clone()));
         let listener = {
             let args = listener::Args {
@@ -193,6 +199,7 @@ impl Parts {
                 recovery.on(recording.clone()),
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 plugins.on(recording.clone()),
+                viewer,
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
                 watchdog,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::books::{self, Line};
 use crate::readers::plugins;
 use crate::recorder::DataDir;
-use crate::stand::{Stand, until};
+use crate::stand::{Stand, VIEWER, until};
 use crate::traffic::{Kind, Outcome, Sent, Traffic};
 
 const SETTINGS: &[(&str, &str)] = &[("CAPTURE_SPILL_BYTES", "32KiB"), ("STORAGE_SEGMENT_BYTES", "1MiB")];
@@ -55,6 +55,7 @@ const ROWS: &[Row] = &[
     Row { name: "finalizers", is_nursery: true, point: "finalizer", costs: as_many_are_raw, ..ROW },
     Row { name: "plugins", point: "plugins", nudge: set_plugins, costs: plugins_can_be_set, ..ROW },
     Row { name: "plugins", point: "plugins.persisted", nudge: set_plugins, costs: plugins_can_be_set, ..ROW },
+    Row { name: "viewer", point: "viewer", costs: the_viewer_is_served, ..ROW },
     Row { name: "api", point: "api.accept", nudge: ask_the_api, costs: nothing_is_raw, ..ROW },
     Row { name: "listener", point: "listener", costs: nothing_is_raw, ..ROW },
     Row { name: "listener", point: "listener.accept", costs: nothing_is_raw, ..ROW },
@@ -294,6 +295,13 @@ fn segments_are_sealed(stand: &Stand) {
         sealed if sealed.as_u64() > Some(1) => Ok(()),
         sealed => Err(sealed.to_string()),
     });
+}
+
+/// What was served is served on.
+fn the_viewer_is_served(stand: &Stand) {
+    nothing_is_raw(stand);
+    assert_eq!(stand.health()["viewer"]["source"], "local");
+    assert_eq!(stand.ask("GET", "/viewer/", ""), Some((200, VIEWER.to_owned())));
 }
 
 /// The one that was started again looks on.
