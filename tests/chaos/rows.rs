@@ -9,6 +9,7 @@ use crate::readers::plugins;
 use crate::recorder::DataDir;
 use crate::stand::{Stand, VIEWER, until};
 use crate::traffic::{Kind, Outcome, Sent, Traffic};
+use crate::variable;
 
 const SETTINGS: &[(&str, &str)] = &[("CAPTURE_SPILL_BYTES", "32KiB"), ("STORAGE_SEGMENT_BYTES", "1MiB")];
 /// It looks often, so that it is told to die often, and kills nobody who is only slow.
@@ -76,8 +77,11 @@ const ROW: Row = Row {
 
 #[test]
 fn each_row_dies_under_traffic_and_costs_what_the_table_says() {
+    let only: Option<String> = variable("CHAOS_ROW");
+    let rows: Vec<&Row> = ROWS.iter().filter(|it| only.as_ref().is_none_or(|only| it.name == only)).collect();
+    assert!(!rows.is_empty(), "no row is called {only:?}");
     // Some at once: most of their time is waiting.
-    for some in ROWS.chunks(4) {
+    for some in rows.chunks(4) {
         std::thread::scope(|scope| {
             let dying = some.iter().map(|row| scope.spawn(|| row.dies())).collect::<Vec<_>>();
             for (row, died) in some.iter().zip(dying) {
