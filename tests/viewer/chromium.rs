@@ -31,7 +31,8 @@ pub(crate) fn start(test: &str) -> Option<Chromium> {
         .iter()
         .find(|name| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok());
     if name.is_none() {
-        eprintln!("{test}: skipped, no browser is installed (one of {NAMES:?})");
+        // Past the test harness, which keeps to itself what tests that pass print.
+        let _ = writeln!(std::io::stderr(), "{test}: skipped, no browser is installed (one of {NAMES:?})");
     }
     name.map(|name| Chromium::start(name))
 }
