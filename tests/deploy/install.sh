@@ -8,7 +8,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 fi
 missing=
 for pair in nginx:nginx-light caddy:caddy promtool:prometheus docker-compose:docker-compose \
-    systemd-analyze:systemd dpkg-shlibdeps:dpkg-dev openssl:openssl curl:curl shellcheck:shellcheck; do
+    systemd-analyze:systemd dpkg-shlibdeps:dpkg-dev openssl:openssl curl:curl shellcheck:shellcheck strace:strace; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0

@@ -88,9 +88,9 @@ class Process:
 
 
 class Recorder(Process):
-    """The built program in front of a gateway, on free ports."""
+    """The built program in front of a gateway, on free ports; perhaps started otherwise."""
 
-    def __init__(self, upstream: str, data_dir, **settings):
+    def __init__(self, upstream: str, data_dir, command=None, **settings):
         self.proxy, self.api, self.data_dir = free_port(), free_port(), Path(data_dir)
         self.environment = clean_environment() | {
             "APILOG_PROXY_LISTEN": f"127.0.0.1:{self.proxy}",
@@ -99,7 +99,7 @@ class Recorder(Process):
             "APILOG_STORAGE_DATA_DIR": str(data_dir),
         }
         self.environment |= {f"APILOG_{name.upper()}": value for name, value in settings.items()}
-        super().__init__([BINARY], self.environment)
+        super().__init__(command or [BINARY], self.environment)
 
     def __enter__(self):
         wait_until(self.is_healthy, "the recorder is healthy")

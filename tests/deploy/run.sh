@@ -101,6 +101,7 @@ check image "$python" image.py run
 check dev-stack ../integration/run.sh
 check unit unit
 check hardening hardening
+check syscalls "$python" syscalls.py
 check users users
 check nginx "$python" tls.py nginx
 check caddy "$python" tls.py caddy

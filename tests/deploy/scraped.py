@@ -66,9 +66,9 @@ class Prometheus(Process):
         return self.ask("query", query=expression)["result"]
 
 
-def send(recorder: Recorder, path: str) -> None:
+def send(recorder: Recorder, path: str, text: str = "Hi") -> None:
     connection = http.client.HTTPConnection("127.0.0.1", recorder.proxy, timeout=lab.PATIENCE_SECONDS)
-    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]})
+    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}]})
     connection.request("POST", path, body, {"Authorization": "Bearer sk-scraped"})
     connection.getresponse().read()
     connection.close()
