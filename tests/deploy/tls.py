@@ -20,7 +20,11 @@ import lab
 from lab import Beside, Gateway, Recorder, Wire
 
 CLIENTS, READERS = "llm.example.com", "traces.example.com"
-EVENTS = [b'data: {"choices":[{"delta":{"content":"Hel"}}]}\n\n', b'data: {"n": 1.0e2, "n": 2}\n\n', b"data: [DONE]\n\n"]
+EVENTS = [
+    b'data: {"choices":[{"delta":{"content":"Hel"}}]}\n\n',
+    b'data: {"n": 1.0e2, "n": 2}\n\n',
+    b"data: [DONE]\n\n",
+]
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

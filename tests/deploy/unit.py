@@ -81,7 +81,7 @@ class Service(lab.Process):
             "HOME": user.pw_dir,
             "USER": user.pw_name,
             "NOTIFY_SOCKET": self.manager.path,
-            # It comes at half the time.
+            # A thirtieth of the unit's, not to wait that long: a sign of life is due at half of it.
             "WATCHDOG_USEC": str(int(self.one("WatchdogSec")) * 1_000_000 // 30),
         }
         for listed in self.unit.get("EnvironmentFile", []):

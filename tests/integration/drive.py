@@ -48,6 +48,7 @@ def send_all(proxy: int) -> None:
 
 def rows(api: int, token: str, most: int) -> list[dict]:
     """What is recorded, once there is that much."""
+
     def enough():
         traces = lab.get_json("127.0.0.1", api, f"/api/traces?limit={most + 1}", token)["traces"]
         return traces if len(traces) >= most else None
@@ -96,7 +97,9 @@ def main() -> None:
         if is_native:
             lines = sum(len(it.read_bytes().splitlines()) for it in stack.volumes["recordings"].glob("*/*.jsonl"))
             assert lines == 2 * len(REQUESTS), f"{lines} lines are left in the volume"
-    print(f"{2 * len(REQUESTS)} exchanges of {len({it[0] for it in REQUESTS})} protocols, a restart, an orderly end: ok")
+    print(
+        f"{2 * len(REQUESTS)} exchanges of {len({it[0] for it in REQUESTS})} protocols, a restart, an orderly end: ok"
+    )
 
 
 if __name__ == "__main__":
