@@ -121,6 +121,7 @@ impl Row {
         stand.settled();
         self.is_told(&stand);
         (self.costs)(&stand);
+        stand.indexed();
         stand.end();
         nothing_is_lost(&stand, &outcome, if self.point == "socket" { TIMES } else { 0 });
     }
@@ -165,6 +166,7 @@ fn recovery_dies_and_recovers_all_the_same() {
     let second = traffic.stop();
     assert!(stand.row("recovery")["restarts"].as_u64() >= Some(TIMES), "{}", stand.row("recovery"));
     stand.settled();
+    stand.indexed();
     stand.end();
     let complaints = [first.complaints, second.complaints].concat();
     nothing_is_lost(&stand, &Outcome { sent: [first.sent, second.sent].concat(), complaints }, 0);

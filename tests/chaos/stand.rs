@@ -184,6 +184,14 @@ impl Stand {
         })
     }
 
+    /// Waits until the index holds what the files hold: an end in order does not wait for that longer than it may.
+    pub(crate) fn indexed(&self) {
+        until("the index has caught up", || {
+            let index = &self.health()["index"];
+            if is_current(index) { Ok(()) } else { Err(index.to_string()) }
+        });
+    }
+
     /// What the process takes now.
     pub(crate) fn takes(&self) -> Takes {
         let process = PathBuf::from(format!("/proc/{}", self.recorder.pid()));
@@ -281,6 +289,11 @@ pub(crate) fn ask(api: SocketAddr, data_dir: &Path, method: &str, path: &str, bo
     let answer = String::from_utf8(answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// Whether the index has all that the files have.
+pub(crate) fn is_current(index: &Value) -> bool {
+    index["state"] == "current" && index["rows_waiting"] == 0 && index["behind_segments"] == 0
 }
 
 fn named(list: &Value, name: &str) -> Value {
