@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value as Schema, json};
+
 use super::kinds::{Scalar, Switch};
+use super::schema;
 use super::table::Rules;
 use super::texts::FilePath;
 
@@ -40,6 +43,10 @@ impl Scalar for AccessLog {
             AccessLog::InDataDir => "true".to_owned(),
             AccessLog::At(path) => path.to_string_lossy().into_owned(),
         }
+    }
+
+    fn schema(_: Rules) -> Schema {
+        schema::either([json!({"type": "boolean"}), schema::text()])
     }
 }
 

@@ -24,13 +24,15 @@ pub enum Origin {
     },
     /// An environment variable, by its name.
     Variable(String),
+    /// The file of what was set at run time.
+    Overrides(Arc<str>),
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
-            Origin::File(file) => f.write_str(file),
+            Origin::File(file) | Origin::Overrides(file) => f.write_str(file),
             Origin::Place { file, line, column } => write!(f, "{file}:{line}:{column}"),
             Origin::Variable(name) => f.write_str(name),
         }
@@ -95,13 +97,19 @@ impl Complaints {
             Origin::File(_) => (0, 0, 0),
             Origin::Place { line, column, .. } => (1, line, column),
             Origin::Variable(_) => (2, 0, 0),
-            Origin::Default => (3, 0, 0),
+            Origin::Overrides(_) => (3, 0, 0),
+            Origin::Default => (4, 0, 0),
         });
     }
 
     /// The complaints: those about the file from top to bottom, then those about variables.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Complaint> {
         self.kept.iter()
+    }
+
+    /// How many more there were than are kept.
+    pub fn left_out(&self) -> usize {
+        self.more
     }
 
     /// Whether nothing is wrong.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value as Schema, json};
+
 use super::kinds::Scalar;
 use super::table::Rules;
 
@@ -45,5 +47,9 @@ impl Scalar for Fsync {
 
     fn text(value: &Fsync) -> String {
         value.to_string()
+    }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"enum": Fsync::ALL.map(|it| it.to_string())})
     }
 }

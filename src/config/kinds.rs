@@ -5,8 +5,11 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde_json::{Value as Schema, json};
+
 use super::address::{ListenAddress, Upstream};
 use super::quantities::{parse_duration, parse_integer, parse_size, show_duration, show_size};
+use super::schema;
 use super::sources::{Flaw, Raw, quoted};
 use super::table::Rules;
 
@@ -27,6 +30,10 @@ pub(super) trait Kind {
     fn allowed(rules: Rules) -> String;
     /// The value as a text that is read as the same value, unless it is a secret.
     fn show(value: &Self::Value) -> String;
+    /// What JSON Schema can say of a value in the file.
+    fn schema(_: Rules) -> Schema {
+        json!({"type": "array", "items": schema::text()})
+    }
 }
 
 /// A kind whose value is one text.
@@ -44,6 +51,10 @@ pub(super) trait Scalar {
     }
     fn choices(rules: Rules) -> String;
     fn text(value: &Self::Value) -> String;
+    /// What JSON Schema can say of a value in the file.
+    fn schema(_: Rules) -> Schema {
+        schema::text()
+    }
 }
 
 impl<S: Scalar> Kind for S {
@@ -77,6 +88,10 @@ impl<S: Scalar> Kind for S {
     fn show(value: &S::Value) -> String {
         S::text(value)
     }
+
+    fn schema(rules: Rules) -> Schema {
+        S::schema(rules)
+    }
 }
 
 /// A whole number in a `T`.
@@ -102,6 +117,10 @@ impl<T: TryFrom<i64> + TryInto<i64> + Copy> Scalar for Count<T> {
     fn text(&value: &T) -> String {
         value.try_into().map_or_else(|_| i64::MAX.to_string(), |it| it.to_string())
     }
+
+    fn schema(rules: Rules) -> Schema {
+        schema::whole_number(rules.range)
+    }
 }
 
 /// A number of bytes in a `T`.
@@ -126,6 +145,10 @@ impl<T: TryFrom<i64> + TryInto<i64> + Copy> Scalar for Size<T> {
     fn text(&value: &T) -> String {
         value.try_into().map_or_else(|_| i64::MAX.to_string(), show_size)
     }
+
+    fn schema(rules: Rules) -> Schema {
+        schema::size(rules.range)
+    }
 }
 
 /// A duration.
@@ -149,6 +172,10 @@ impl Scalar for Span {
 
     fn text(value: &Duration) -> String {
         show_duration(*value)
+    }
+
+    fn schema(rules: Rules) -> Schema {
+        schema::duration(rules.range)
     }
 }
 
@@ -176,6 +203,10 @@ impl Scalar for OptionalSpan {
 
     fn text(value: &Option<Duration>) -> String {
         value.as_ref().map_or_else(|| "off".to_owned(), Span::text)
+    }
+
+    fn schema(rules: Rules) -> Schema {
+        schema::either([json!({"enum": ["off", 0]}), schema::duration(rules.range)])
     }
 }
 
@@ -216,6 +247,10 @@ impl Scalar for Switch {
     fn text(value: &bool) -> String {
         value.to_string()
     }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"enum": [true, false, "yes", "no", "on", "off", "t", "f", 1, 0]})
+    }
 }
 
 /// How much the log says.
@@ -229,6 +264,10 @@ pub enum Level {
     Warn,
     /// Only what wants a human.
     Error,
+}
+
+impl Level {
+    const ALL: [Level; 4] = [Level::Debug, Level::Info, Level::Warn, Level::Error];
 }
 
 impl fmt::Display for Level {
@@ -247,9 +286,8 @@ impl Scalar for Level {
     const NAME: &'static str = "a log level";
 
     fn parse(text: &str) -> Result<Level, String> {
-        let all = [Level::Debug, Level::Info, Level::Warn, Level::Error];
         let wanted = text.trim().to_ascii_lowercase();
-        all.into_iter().find(|it| it.to_string() == wanted).ok_or_else(String::new)
+        Level::ALL.into_iter().find(|it| it.to_string() == wanted).ok_or_else(String::new)
     }
 
     fn choices(_: Rules) -> String {
@@ -258,6 +296,10 @@ impl Scalar for Level {
 
     fn text(value: &Level) -> String {
         value.to_string()
+    }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"enum": Level::ALL.map(|it| it.to_string())})
     }
 }
 
@@ -276,6 +318,10 @@ impl Scalar for ListenAddress {
     fn text(value: &ListenAddress) -> String {
         value.to_string()
     }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"type": "string", "pattern": "^[^ ]*:[0-9]{1,5}$"})
+    }
 }
 
 impl Scalar for Upstream {
@@ -292,5 +338,9 @@ impl Scalar for Upstream {
 
     fn text(value: &Upstream) -> String {
         value.to_string()
+    }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"type": "string", "pattern": "^[hH][tT][tT][pP][sS]?://[^/?#@ ][^?#@ ]*$"})
     }
 }

@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde_json::{Value as Schema, json};
 
 use super::kinds::Kind;
 use super::sources::{Flaw, Raw, quoted};
 use super::table::Rules;
 use crate::export::profile::Profiles;
 use crate::plugin::instance::{BadInstance, Instance};
+use crate::plugin::kinds::CATALOGUE;
 use crate::plugin::path_patterns::PathPatterns;
 
 /// Address ranges; a single address is the range of itself.
@@ -99,6 +101,27 @@ impl Kind for Instances {
     fn show(value: &Vec<Instance>) -> String {
         serde_json::Value::from_iter(value.iter().map(Instance::shown)).to_string()
     }
+
+    fn schema(_: Rules) -> Schema {
+        let names: Vec<&str> = CATALOGUE.iter().map(|it| it.name).collect();
+        json!({
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["type", "id"],
+                "properties": {
+                    "type": {"enum": names, "description": kinds_described()},
+                    "id": {"type": "string", "minLength": 1, "description": "Its name; no other of the list has it."},
+                    "enabled": {"type": ["boolean", "null"], "default": false, "description": "Whether it acts."},
+                    "config": {"type": ["object", "null"], "description": "What GET /api/plugins/types describes."},
+                },
+            },
+        })
+    }
+}
+
+fn kinds_described() -> String {
+    CATALOGUE.iter().map(|it| format!("{}: {}.", it.name, it.description)).collect::<Vec<_>>().join(" ")
 }
 
 /// Profiles of what an export hides.

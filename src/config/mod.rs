@@ -9,12 +9,14 @@ mod complaint;
 mod cross_checks;
 mod environment;
 mod example;
+mod explain;
 mod file;
 mod fsync;
 mod keys;
 mod kinds;
 mod lists;
 mod quantities;
+mod schema;
 mod seal;
 mod sources;
 mod suggestion;
@@ -28,12 +30,14 @@ pub use access_log::AccessLog;
 pub use address::{ListenAddress, ListenHost, Upstream};
 pub use complaint::{Complaint, Complaints, Origin, Warning};
 pub use example::example;
+pub use explain::{Explained, Explanation, named};
 pub use fsync::Fsync;
 pub use keys::{
     Api, Capture, Config, Diagnostics, Index, Logging, Media, Plugins, Proxy, Retention, Shutdown, Storage, Timeouts,
     Viewer, keys,
 };
 pub use kinds::Level;
+pub use schema::schema;
 pub use seal::Seal;
 pub use sources::Sources;
 pub use table::{Change, Key, Rules};

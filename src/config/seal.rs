@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value as Schema, json};
+
 use super::kinds::Scalar;
 use super::table::Rules;
 use crate::jsonl::sealed::Codec;
@@ -18,6 +20,8 @@ pub enum Seal {
 }
 
 impl Seal {
+    const ALL: [Seal; 3] = [Seal::Zstd, Seal::Gzip, Seal::Off];
+
     /// How to seal; `None` for not at all.
     pub fn codec(self) -> Option<Codec> {
         match self {
@@ -44,7 +48,7 @@ impl Scalar for Seal {
 
     fn parse(text: &str) -> Result<Seal, String> {
         let wanted = text.trim().to_ascii_lowercase();
-        [Seal::Zstd, Seal::Gzip, Seal::Off].into_iter().find(|it| it.to_string() == wanted).ok_or_else(String::new)
+        Seal::ALL.into_iter().find(|it| it.to_string() == wanted).ok_or_else(String::new)
     }
 
     fn choices(_: Rules) -> String {
@@ -53,5 +57,9 @@ impl Scalar for Seal {
 
     fn text(value: &Seal) -> String {
         value.to_string()
+    }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"enum": Seal::ALL.map(|it| it.to_string())})
     }
 }

@@ -30,15 +30,17 @@ pub(super) struct Flaw {
     pub(super) text: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Given {
     raw: Raw,
     origin: Origin,
     spelling: String,
+    /// Where other values were given that this one stands in place of, the last first.
+    instead_of: Vec<Origin>,
 }
 
 /// The values that are given, each with its origin; whoever is added later wins.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
     given: HashMap<&'static str, Given>,
     pub(super) complaints: Complaints,
@@ -56,6 +58,11 @@ impl Sources {
         self.given.get(path).map_or(Origin::Default, |given| given.origin.clone())
     }
 
+    /// Where this key is given too, by sources that a later one wins over; the last first.
+    pub fn instead_of(&self, path: &str) -> &[Origin] {
+        self.given.get(path).map_or(&[], |given| &given.instead_of)
+    }
+
     /// Adds a value; the same source may not give one key twice.
     pub(super) fn give(&mut self, key: &'static Key, spelling: String, raw: Raw, origin: Origin) {
         if let Some(earlier) = self.given.get(key.path) {
@@ -71,7 +78,9 @@ impl Sources {
                 _ => {}
             }
         }
-        self.given.insert(key.path, Given { raw, origin, spelling });
+        let earlier = self.given.remove(key.path);
+        let instead_of = earlier.into_iter().flat_map(|it| std::iter::once(it.origin).chain(it.instead_of)).collect();
+        self.given.insert(key.path, Given { raw, origin, spelling, instead_of });
     }
 
     /// The values checked and typed.

@@ -18,6 +18,7 @@ pub struct Key {
     /// What it is for, in sentences.
     pub doc: &'static [&'static str],
     pub(super) choices: fn(Rules) -> String,
+    pub(super) schema: fn(Rules) -> serde_json::Value,
     /// The row's rules.
     pub rules: Rules,
 }
@@ -155,6 +156,7 @@ macro_rules! configuration {
                     default: $default,
                     doc: &[$($doc),+],
                     choices: <$kind as Kind>::allowed,
+                    schema: <$kind as Kind>::schema,
                     rules: $rules,
                 },
             )+)+];

@@ -4,7 +4,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
+use serde_json::{Value as Schema, json};
+
 use super::kinds::Scalar;
+use super::schema;
 use super::table::Rules;
 
 /// A path on disk.
@@ -29,6 +32,10 @@ impl Scalar for Folder {
     fn text(value: &PathBuf) -> String {
         value.to_string_lossy().into_owned()
     }
+
+    fn schema(_: Rules) -> Schema {
+        schema::filled_text()
+    }
 }
 
 /// The path of a file.
@@ -48,6 +55,10 @@ impl Scalar for FilePath {
 
     fn text(value: &PathBuf) -> String {
         Folder::text(value)
+    }
+
+    fn schema(rules: Rules) -> Schema {
+        Folder::schema(rules)
     }
 }
 
@@ -69,6 +80,10 @@ impl<S: Scalar> Scalar for Optional<S> {
 
     fn text(value: &Option<S::Value>) -> String {
         value.as_ref().map_or_else(String::new, S::text)
+    }
+
+    fn schema(rules: Rules) -> Schema {
+        schema::either([json!({"enum": [""]}), S::schema(rules)])
     }
 }
 
@@ -111,6 +126,10 @@ impl Scalar for Digest {
     fn text(value: &String) -> String {
         value.clone()
     }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"})
+    }
 }
 
 /// Where the viewer stands on the API's listener; an empty text means `/viewer`.
@@ -147,6 +166,10 @@ impl Scalar for Mount {
 
     fn text(value: &String) -> String {
         value.clone()
+    }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"type": "string", "pattern": "^(/[A-Za-z0-9._~-]+)*$"})
     }
 }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use crate::store::layout::Layout;
 
 /// A data dir that cannot be used.
@@ -50,6 +52,14 @@ pub fn create(layout: &Layout) -> Result<Vec<DataDirWarning>, DataDirError> {
     for path in [layout.root().to_owned(), layout.tmp()] {
         create_private(&path).map_err(|source| DataDirError::Create { path, source })?;
     }
+    warnings(layout)
+}
+
+/// What the operator should be told of the data dir as it is.
+///
+/// # Errors
+/// [`DataDirError::Look`].
+pub fn warnings(layout: &Layout) -> Result<Vec<DataDirWarning>, DataDirError> {
     let path = layout.root();
     let metadata = std::fs::metadata(path).map_err(|source| DataDirError::Look { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
@@ -57,6 +67,23 @@ pub fn create(layout: &Layout) -> Result<Vec<DataDirWarning>, DataDirError> {
         return Ok(Vec::new());
     }
     Ok(vec![DataDirWarning::OpenToOthers { path: path.to_owned(), mode }])
+}
+
+/// Whether this process may make files in a folder and look at what is there; nothing is written.
+///
+/// # Errors
+/// It may not, or the folder cannot be looked at.
+pub fn may_write(folder: &Path) -> io::Result<()> {
+    let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    Ok(accessat(CWD, folder, access, AtFlags::EACCESS)?)
+}
+
+/// The same for reading and writing a file.
+///
+/// # Errors
+/// It may not, or the file cannot be looked at.
+pub fn may_write_file(file: &Path) -> io::Result<()> {
+    Ok(accessat(CWD, file, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS)?)
 }
 
 /// Makes a folder, and those above it, for its owner alone (0700). One that exists is left as it is.
