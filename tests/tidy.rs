@@ -54,6 +54,8 @@ const FORMATS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("actors/api/", &["serde_json"], "the API's own answers are JSON"),
     ("actors/api/readers.rs", &["rusqlite"], "carries connections, asks nothing by itself"),
     ("actors/api/lines.rs", &["jsonl"], "names the library's module, and an error code of the API"),
+    ("actors/cli/config.rs", &["serde_json"], "what is in force, as JSON"),
+    ("actors/cli/validate/", &["serde_json"], "the command's own report is JSON"),
     ("actors/cli/serve.rs", &["serde_json"], "logs the counters as one field"),
     ("actors/log.rs", &["serde_json"], "the program's own log is JSON lines"),
     ("actors/proxy/answers.rs", &["serde_json"], "the recorder's own answers are JSON"),

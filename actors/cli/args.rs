@@ -2,14 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use api_log::ids::{Date, UnixMillis};
 use api_log::index::filter::StatusFilter;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
+use super::completions::Completions;
+use super::exit::Code;
+use super::man::Manual;
 use super::token::Token;
+use super::validate::Validate;
+use super::{config, examples};
 
 /// What the command line asks for.
 #[derive(Debug, Parser)]
@@ -17,8 +21,6 @@ use super::token::Token;
     name = "api-log",
     version,
     about = "tcpdump for LLM gateways: a transparent recording proxy",
-    after_help = "Each configuration key is an environment variable too, which wins over the file:\n\
-                  proxy.upstream is APILOG_PROXY_UPSTREAM. See config/api-log.example.yaml for all.",
     max_term_width = 80,
     disable_help_subcommand = true
 )]
@@ -36,8 +38,11 @@ pub(crate) enum Command {
     Serve,
     /// Record made-up traffic and show what was recorded
     Demo(Demo),
-    /// Check the configuration and exit
-    Validate,
+    /// Check the configuration and what it needs here
+    Validate(Validate),
+    /// Explain the configuration: schema, defaults, what is in force
+    #[command(subcommand)]
+    Config(config::Asked),
     /// Make the index anew from the files
     Rebuild(Rebuild),
     /// Run a mock gateway that speaks every protocol
@@ -51,6 +56,10 @@ pub(crate) enum Command {
     Token(Token),
     /// Ask whether a running recorder is ready
     Healthcheck(Healthcheck),
+    /// Write what a shell needs to complete commands
+    Completions(Completions),
+    /// Write the manual pages
+    Man(Manual),
 }
 
 /// How the index is made anew.
@@ -174,31 +183,39 @@ pub(crate) struct Exit {
     is_of_package: bool,
 }
 
+/// All commands, with examples in the long help.
+pub(crate) fn command() -> clap::Command {
+    examples::teach(Args::command())
+}
+
 impl Args {
     /// Reads the arguments, the program's own name first.
     pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Args, Exit> {
         let arguments: Vec<OsString> = with_two_dashes(arguments).collect();
         let is_of_package = names_package(&arguments);
-        Args::try_parse_from(arguments).map_err(|said| Exit { said, is_of_package })
+        let parsed = command().try_get_matches_from(arguments);
+        parsed
+            .and_then(|mut matches| Args::from_arg_matches_mut(&mut matches))
+            .map_err(|said| Exit { said, is_of_package })
     }
 }
 
 impl Exit {
     /// Says what is to be said and tells the exit code: 0 for help and version, 2 for wrong usage; but 1 for wrong
     /// usage of `package`, as its users know it.
-    pub(crate) fn show(&self) -> ExitCode {
+    pub(crate) fn show(&self) -> Code {
         let text = self.said.render().to_string();
         if self.said.use_stderr() {
             let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
             if self.is_of_package {
                 super::complain(format_args!("package: {text}"));
-                return ExitCode::FAILURE;
+                return Code::Failed;
             }
             super::complain(text);
-            ExitCode::from(super::USAGE)
+            Code::Usage
         } else {
             super::say(text);
-            ExitCode::SUCCESS
+            Code::Done
         }
     }
 }
@@ -241,8 +258,6 @@ fn is_long_flag_with_one_dash(argument: &OsStr) -> bool {
 mod tests {
     use std::path::Path;
 
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Args, Exit> {
@@ -251,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -339,18 +354,25 @@ mod tests {
         }
     }
 
+    /// Every command's short and long help.
+    fn helps(command: &mut clap::Command, into: &mut Vec<(String, String)>) {
+        into.push((command.render_help().to_string(), command.render_long_help().to_string()));
+        command.get_subcommands_mut().for_each(|it| helps(it, into));
+    }
+
     #[test]
-    fn help_fits_a_screen() {
-        let mut command = Args::command();
+    fn short_help_fits_a_screen_and_long_help_its_width() {
+        let mut command = command();
         command.build();
-        let helps = std::iter::once(&mut command.clone())
-            .map(|it| it.render_help().to_string())
-            .chain(command.get_subcommands_mut().map(|it| it.render_help().to_string()))
-            .collect::<Vec<_>>();
-        assert_eq!(helps.len(), 9);
-        for help in helps {
-            assert!(help.lines().count() <= 24, "{help}");
-            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        let mut all = Vec::new();
+        helps(&mut command, &mut all);
+        assert!(all.len() > 15);
+        for (number, (short, long)) in all.iter().enumerate() {
+            // The root's names every command.
+            let most = if number == 0 { 28 } else { 24 };
+            assert!(short.lines().count() <= most, "{short}");
+            assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
+            assert!(long.lines().all(|line| line.chars().count() <= 100), "{long}");
         }
     }
 }

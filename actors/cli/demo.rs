@@ -13,7 +13,6 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use api_log::config::{Complaints, Config, Level, ListenAddress, ListenHost};
@@ -21,6 +20,7 @@ use api_log::ids::UnixMillis;
 use api_log::store::layout::Layout;
 
 use super::args::Demo;
+use super::exit::Code;
 use super::serve::Signals;
 use crate::kit::EndedUnasked;
 use crate::mock::{self, Mock};
@@ -63,14 +63,14 @@ enum DemoError {
 }
 
 /// Runs the demonstration. 0 only if every exchange sent was recorded and the ledger balances.
-pub(crate) fn run(demo: Demo) -> ExitCode {
+pub(crate) fn run(demo: Demo) -> Code {
     // What the recorder has to say in good order would bury the report.
     crate::log::start(Level::Warn);
     match runtimes::control().map_err(DemoError::from).and_then(|it| it.block_on(show(&demo))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Code::Done,
         Err(error) => {
             super::complain(error);
-            ExitCode::FAILURE
+            Code::Failed
         }
     }
 }

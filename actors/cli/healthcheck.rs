@@ -1,11 +1,11 @@
 //! `api-log healthcheck`: whether a recorder is ready, as an exit code, for containers that hold nothing but this program.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::args::Healthcheck;
+use super::exit::Code;
 
 /// What `/readyz` says.
 #[derive(Deserialize)]
@@ -19,15 +19,15 @@ struct Reason {
 }
 
 /// Asks once. Exit codes: 0 = a 2xx came in time, 1 = it did not; why stands on standard error.
-pub(crate) fn run(asked: &Healthcheck, url: &str) -> ExitCode {
+pub(crate) fn run(asked: &Healthcheck, url: &str) -> Code {
     match ask(url, asked.timeout.into()) {
         Ok(()) => {
             super::say("ok\n");
-            ExitCode::SUCCESS
+            Code::Done
         }
         Err(reason) => {
             super::complain(format_args!("not healthy: {reason}"));
-            ExitCode::FAILURE
+            Code::Failed
         }
     }
 }

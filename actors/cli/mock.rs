@@ -1,15 +1,14 @@
 //! `api-log mock`: the mock gateway.
 
-use std::process::ExitCode;
-
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::Mock;
+use super::exit::Code;
 use crate::mock::{Options, start};
 use crate::runtimes;
 
 /// Runs the mock gateway until a signal ends it.
-pub(crate) fn run(mock: Mock) -> ExitCode {
+pub(crate) fn run(mock: Mock) -> Code {
     let served = runtimes::control().and_then(|runtime| {
         runtime.block_on(async {
             let mut term = signal(SignalKind::terminate())?;
@@ -24,10 +23,10 @@ pub(crate) fn run(mock: Mock) -> ExitCode {
         })
     });
     match served {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Code::Done,
         Err(error) => {
             super::complain(format_args!("the mock gateway cannot run on {}: {error}", mock.listen));
-            ExitCode::FAILURE
+            Code::Failed
         }
     }
 }

@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use api_log::config::Config;
 use api_log::export::{self, ExportError, Report, Request};
@@ -13,6 +12,7 @@ use api_log::index::filter::{Filter, KeyFilter, PathFilter};
 use api_log::store::layout::Layout;
 
 use super::args::Package;
+use super::exit::Code;
 use super::progress::{self, Interrupted, Unit};
 
 /// Bytes gathered before they are written.
@@ -36,7 +36,7 @@ enum Out {
 }
 
 /// Makes the archive and says on standard error what it holds. One that is not whole is removed.
-pub(crate) fn run(asked: Package, config: &Config) -> ExitCode {
+pub(crate) fn run(asked: Package, config: &Config) -> Code {
     let out = match &asked.out {
         Some(path) if path.as_os_str() == "-" => Out::StandardOutput,
         Some(path) => Out::File(path.clone()),
@@ -47,11 +47,11 @@ pub(crate) fn run(asked: Package, config: &Config) -> ExitCode {
     match package(Layout::new(&config.storage.data_dir), request, &out) {
         Ok(report) => {
             tell(&report, &out);
-            ExitCode::SUCCESS
+            Code::Done
         }
         Err(error) => {
             super::complain(format_args!("package: {error}"));
-            ExitCode::FAILURE
+            Code::Failed
         }
     }
 }

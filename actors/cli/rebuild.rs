@@ -1,7 +1,6 @@
 //! `api-log rebuild`: the index made anew from the files, by itself or by the recorder that has the data dir.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use api_log::config::Config;
@@ -13,6 +12,7 @@ use api_log::work::Work;
 use serde_json::{Value, json};
 
 use super::args::Rebuild;
+use super::exit::Code;
 use super::progress::{self, Interrupted, Unit};
 use crate::record::rebuild::{BuildError, Priority, build, install, known_step};
 
@@ -56,17 +56,17 @@ enum RebuildError {
 }
 
 /// Makes the index anew. Exit codes: 0 = done, 1 = failed or interrupted; the old index stays then.
-pub(crate) fn run(config: &Config, asked: Rebuild) -> ExitCode {
+pub(crate) fn run(config: &Config, asked: Rebuild) -> Code {
     let layout = Layout::new(asked.data_dir.as_deref().unwrap_or(&config.storage.data_dir));
     let began = Instant::now();
     match rebuild(layout, config.index.text_bytes()) {
         Ok(outcome) => {
             tell(&outcome, began.elapsed(), asked.json);
-            ExitCode::SUCCESS
+            Code::Done
         }
         Err(error) => {
             super::complain(&error);
-            ExitCode::FAILURE
+            Code::Failed
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use api_log::config::Config;
@@ -10,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::exit::Code;
 use crate::kit::EndedUnasked;
 use crate::system::{System, SystemError};
 use crate::{notify, runtimes};
@@ -20,13 +20,13 @@ const SIGN_WITHIN: Duration = Duration::from_secs(1);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs the proxy and the API until a signal ends them. SIGHUP reads the file again.
-pub(crate) fn run(config: Config, file: Option<PathBuf>) -> ExitCode {
+pub(crate) fn run(config: Config, file: Option<PathBuf>) -> Code {
     crate::log::start(config.logging.level);
     match runtimes::control().map_err(SystemError::from).and_then(|it| it.block_on(serve(config, file.as_deref()))) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Code::Done,
         Err(error) => {
             super::complain(error);
-            ExitCode::FAILURE
+            Code::Failed
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `api-log token`: makes, lists and revokes tokens of the read API. A running recorder hears of it by itself.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,6 +8,8 @@ use api_log::access::{self, ListedToken, Scope, TokenDigest, TokenFileError, Tok
 use api_log::config::Config;
 use api_log::ids::UnixMillis;
 use api_log::store::layout::Layout;
+
+use super::exit::Code;
 
 /// What is wanted with tokens.
 #[derive(Debug, clap::Subcommand)]
@@ -88,7 +89,7 @@ impl FromStr for Expires {
 }
 
 /// Does what is wanted.
-pub(crate) fn run(asked: Token, config: &Config) -> ExitCode {
+pub(crate) fn run(asked: Token, config: &Config) -> Code {
     let done = match asked {
         Token::New(new) => make(new, config),
         Token::List(Listing { place }) => access::read(&place.path(config)).map(|found| {
@@ -102,10 +103,10 @@ pub(crate) fn run(asked: Token, config: &Config) -> ExitCode {
         }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Code::Done,
         Err(error) => {
             super::complain(error);
-            ExitCode::FAILURE
+            Code::Failed
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `api-log verify`: the data dir checked against itself, and mended if that is asked for.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +16,7 @@ use api_log::verify::{
 use api_log::work::Work;
 
 use super::args::Verify;
+use super::exit::Code;
 use super::progress::{self, Interrupted, Unit};
 use crate::record::rebuild::{BuildError, Priority, build, install};
 use crate::runtimes;
@@ -46,7 +46,7 @@ struct Outcome {
 }
 
 /// Checks, and says what was found: 0 if nothing is wrong, else 1.
-pub(crate) fn run(asked: Verify, config: &Config) -> ExitCode {
+pub(crate) fn run(asked: Verify, config: &Config) -> Code {
     let subject = Subject {
         layout: Layout::new(&config.storage.data_dir),
         beside: Beside::Nobody,
@@ -55,11 +55,11 @@ pub(crate) fn run(asked: Verify, config: &Config) -> ExitCode {
     match outcome(asked, subject) {
         Ok(outcome) => {
             tell(&outcome, asked);
-            if outcome.report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if outcome.report.is_clean() { Code::Done } else { Code::Failed }
         }
         Err(error) => {
             super::complain(format_args!("verify: {error}"));
-            ExitCode::FAILURE
+            Code::Failed
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn reason(error: &dyn std::error::Error) -> String {
 }
 
 /// TLS towards the upstream: the system's roots, HTTP/2 offered.
-fn tls_connector() -> Result<tokio_rustls::TlsConnector, String> {
+pub(crate) fn tls_connector() -> Result<tokio_rustls::TlsConnector, String> {
     let mut config = crate::tls::client_config()?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)))

@@ -26,7 +26,7 @@ SERVICE_KEYS = set(
 
 def validates(environment: dict[str, str], *arguments: str) -> None:
     """The program itself says that this configuration is right, without a warning."""
-    asked = [lab.BINARY, *arguments, "validate"]
+    asked = [lab.BINARY, *arguments, "config", "validate"]
     said = subprocess.run(asked, env=lab.clean_environment() | environment, capture_output=True, text=True)
     assert said.returncode == 0 and not said.stderr, f"{arguments} {environment}: {said.stderr}"
 

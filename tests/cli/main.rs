@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, as it should")]
 
+mod config;
+mod manual;
+mod validate;
+
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -40,36 +44,35 @@ fn the_version_is_told_with_one_dash_or_two() {
 }
 
 #[test]
-fn help_fits_a_screen() {
-    for arguments in [
-        &["--help"][..],
-        &["-h"],
-        &["-help"],
-        &["demo", "--help"],
-        &["mock", "--help"],
-        &["package", "-h"],
-        &["verify", "-h"],
-        &["healthcheck", "-h"],
+fn short_help_fits_a_screen_and_long_help_teaches() {
+    for command in [
+        &[][..],
+        &["serve"],
+        &["demo"],
+        &["mock"],
+        &["validate"],
+        &["config", "explain"],
+        &["package"],
+        &["rebuild"],
+        &["verify"],
+        &["healthcheck"],
+        &["token", "new"],
+        &["completions"],
+        &["man"],
     ] {
-        let output = api_log(arguments, &[]);
-        assert_eq!(output.status.code(), Some(0));
-        let help = stdout(&output);
-        assert!(help.lines().count() <= 24, "{help}");
-        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
-    }
-}
-
-#[test]
-fn validate_tells_what_the_configuration_comes_to() {
-    let (_folder, path) = in_folder("proxy:\n  upstream: https://gateway.example/v9\nstorage:\n  data_dir: /var/x\n");
-    for arguments in [&["validate", "--config", &path][..], &["-config", &path, "validate"]] {
-        let output = api_log(arguments, &[("APILOG_PROXY_LISTEN", "127.0.0.1:0")]);
-        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert_eq!(
-            stdout(&output),
-            "ok\nupstream  https://gateway.example/v9\nproxy     127.0.0.1:0\napi       :7862\ndata dir  /var/x\n"
-        );
-        assert_eq!(stderr(&output), "");
+        for flag in ["-h", "--help", "-help"] {
+            let output = api_log(&[command, &[flag]].concat(), &[]);
+            assert_eq!(output.status.code(), Some(0));
+            let help = stdout(&output);
+            if flag == "-h" {
+                let most = if command.is_empty() { 28 } else { 24 };
+                assert!(help.lines().count() <= most, "{help}");
+                assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            } else {
+                let (_, examples) = help.split_once("\nExamples:\n").expect(help);
+                assert!(examples.matches("  api-log").count() + examples.matches("(api-log").count() >= 1, "{help}");
+            }
+        }
     }
 }
 
@@ -81,7 +84,12 @@ fn a_wrong_configuration_ends_with_2_and_every_complaint() {
     let text = format!("proxy:\n  listn: x\nstorage:\n  data_dir: {}\n  writer_chan_size: 0\n", data_dir.display());
     std::fs::write(&path, text).unwrap();
     let path = path.to_str().unwrap();
-    for arguments in [&["validate", "-config", path][..], &["-config", path], &["serve", "--config", path]] {
+    for arguments in [
+        &["validate", "-config", path][..],
+        &["config", "validate", "-config", path],
+        &["-config", path],
+        &["serve", "--config", path],
+    ] {
         let output = api_log(arguments, &[("APILOG_LOGGING_LEVEL", "loud")]);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert_eq!(stdout(&output), "");
@@ -155,7 +163,7 @@ fn a_healthcheck_asks_a_url_and_tells_what_came() {
 
 #[test]
 fn an_unknown_variable_is_a_warning() {
-    let output = api_log(&["validate"], &[("APILOG_PROXY_UPSTREEM", "http://a")]);
+    let output = api_log(&["config", "validate"], &[("APILOG_PROXY_UPSTREEM", "http://a")]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         stderr(&output),
@@ -178,6 +186,6 @@ fn a_variable_that_is_not_text_is_named() {
 #[test]
 fn the_example_file_is_valid() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/api-log.example.yaml");
-    let output = api_log(&["validate", "--config", path.to_str().unwrap()], &[]);
+    let output = api_log(&["config", "validate", "--config", path.to_str().unwrap()], &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
