@@ -33,6 +33,7 @@
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
+pub mod described;
 pub mod ids;
 
 pub mod exchange;

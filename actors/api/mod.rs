@@ -1,12 +1,15 @@
 //! The read API: what people and tools ask the recorder.
 //!
-//! [`server`] owns the listener; [`routes`] says which path is answered by whom; [`auth`] asks for the token;
+//! [`server`] owns the listener; [`routes`] says which path is answered by whom, each an [`endpoint`], and [`openapi`]
+//! makes a document of that; [`auth`] asks for the token;
 //! [`errors`] gives every failure one shape. [`readers`] are the index's read-only connections: no query waits
 //! for the index writer, none makes it wait, and none goes on for longer than `api.query_timeout`. [`streams`] are the
 //! answers that go on for long: they end with the API.
 
 mod auth;
+mod body;
 mod config;
+mod endpoint;
 mod errors;
 mod export;
 mod health;
@@ -15,6 +18,7 @@ mod inflight;
 mod lines;
 mod media;
 mod metrics;
+mod openapi;
 mod overrides;
 mod params;
 mod plugins;
@@ -30,8 +34,8 @@ mod streams;
 mod tail;
 mod traces;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use api_log::config::Config;
@@ -82,6 +86,8 @@ pub(crate) struct State {
     metrics_want_token: AtomicBool,
     /// What callers must show. Read again with the configuration.
     token: ArcSwap<Token>,
+    /// The API's document, once somebody has asked for it.
+    document: OnceLock<axum::body::Bytes>,
 }
 
 /// What the API shows of the rest of the recorder: counters and probes, never an actor's mailbox.
@@ -152,6 +158,7 @@ impl State {
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),
             metrics_want_token: AtomicBool::new(parts.metrics_want_token),
             token: ArcSwap::from_pointee(parts.token.clone()),
+            document: OnceLock::new(),
             parts,
         }
     }

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use crate::exchange::End;
 use crate::ids::{KeyHash, Place, TraceId, UnixMillis};
 use crate::index::filter::{Cursor, Filter};
 use crate::index::texts::Snippet;
+use crate::protocol::Protocol;
 
 mod plan;
 pub mod selection;
@@ -18,7 +21,8 @@ pub mod tail;
 pub(super) use plan::{conditions, conditions_behind, fewest, pick};
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Row")]
 pub struct TraceRow {
     /// Its id.
     pub id: String,
@@ -83,8 +87,10 @@ pub struct TraceRow {
     /// Length of its line without the newline.
     pub jsonl_bytes: u32,
     /// How it ended.
+    #[schemars(extend("enum" = End::ALL.map(End::name)))]
     pub end: String,
     /// What it speaks.
+    #[schemars(extend("enum" = Protocol::ALL.map(Protocol::name)))]
     pub protocol: String,
     /// From start to end.
     pub duration_ms: i64,
