@@ -88,14 +88,14 @@ enum Degraded {
 
 /// A supervised part with which something is wrong.
 #[derive(Serialize, JsonSchema)]
-struct DegradedChild {
+pub(super) struct DegradedChild {
     /// Its name, or that of its nursery.
-    child: String,
+    pub(super) child: String,
     /// `backing_off`, `failed`, `hung`, or `blocked` for threads.
-    reason: &'static str,
+    pub(super) reason: &'static str,
     /// Since when.
     #[schemars(with = "UnixMillis")]
-    since: String,
+    pub(super) since: String,
 }
 
 /// Where captures are kept.

@@ -37,12 +37,12 @@ pub(crate) struct Health {
 /// Something that went wrong.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "IndexError")]
-struct LastError {
+pub(super) struct LastError {
     /// What.
-    message: String,
+    pub(super) message: String,
     /// When.
     #[schemars(with = "UnixMillis")]
-    at: String,
+    pub(super) at: String,
 }
 
 /// How the index is, and what becomes of it.
@@ -94,11 +94,11 @@ struct Made {
 /// A segment that could not be read to its end.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "UnreadableSegment")]
-struct Unreadable {
+pub(super) struct Unreadable {
     /// The file, relative to the data dir.
-    segment: String,
+    pub(super) segment: String,
     /// Why.
-    error: String,
+    pub(super) error: String,
 }
 
 /// It will be done.

@@ -223,3 +223,74 @@ fn failed(status: u16, codes: &[&str]) -> Value {
     }
     shown
 }
+
+#[cfg(test)]
+#[path = "../../tests/api/schema.rs"]
+mod schema;
+
+#[cfg(test)]
+mod tests {
+    use api_log::ids::UnixMillis;
+
+    use super::*;
+    use crate::api::{health, index, ready};
+    use crate::kit::{ChildReport, ChildState, LastError, NurseryReport, PulseReport, Trouble};
+
+    #[test]
+    fn only_the_path_that_lacks_its_id_is_told_nobody() {
+        let endpoints = routes::endpoints();
+        let untold: Vec<&str> = endpoints.iter().filter(|it| !it.is_listed).map(|it| it.path).collect();
+        assert_eq!(untold, ["/api/config/plugins/"]);
+    }
+
+    #[test]
+    fn what_only_a_failure_shows_fits_its_schema() {
+        let document = document(&routes::endpoints());
+        let mut schemas = schema::Schemas::new(document["components"]["schemas"].as_object().unwrap());
+        let (at, name) = (UnixMillis(1_779_877_425_007), "x".to_owned());
+        let last_error = LastError { message: "x".into(), at };
+        let child = ChildReport {
+            name: name.clone(),
+            state: ChildState::Failed,
+            since: at,
+            restarts: 1,
+            last_error: Some(last_error.clone()),
+            hung_since: Some(at),
+            queue_depth: 1,
+            queue_high_water: 1,
+            progress: 1,
+        };
+        let nursery = NurseryReport {
+            name: name.clone(),
+            limit: 1,
+            running: 1,
+            high_water: 1,
+            ended: 1,
+            failed: 1,
+            refused: 1,
+            last_error: Some(last_error),
+        };
+        let pulse = PulseReport { name: name.clone(), beats: 1, stopped_since: Some(at) };
+        let trouble = Trouble { name: name.clone(), reason: "failed", since: at };
+        let degraded = health::DegradedChild { child: name.clone(), reason: "failed", since: at.to_string() };
+        let reason = ready::Reason { reason: "failed", detail: name.clone() };
+        let index_error = index::LastError { message: name.clone(), at: at.to_string() };
+        let unreadable = index::Unreadable { segment: name.clone(), error: name };
+        let shown = [
+            ("Child", json!(child)),
+            ("Nursery", json!(nursery)),
+            ("Pulse", json!(pulse)),
+            ("Trouble", json!(trouble)),
+            ("DegradedChild", json!(degraded)),
+            ("Reason", json!(reason)),
+            ("IndexError", json!(index_error)),
+            ("UnreadableSegment", json!(unreadable)),
+        ];
+        let named = shown.map(|(name, value)| {
+            let named = json!({"$ref": format!("#/components/schemas/{name}")});
+            schemas.check(&named, &value, name);
+            named
+        });
+        assert_eq!(schemas.unseen(&named), Default::default());
+    }
+}

@@ -22,9 +22,9 @@ const LISTENER: &str = "listener";
 pub(crate) struct Reason {
     /// One word for machines: `draining`, `ending`, `listener`, `failed`, `hung` or `blocked`.
     #[schemars(extend("enum" = ["draining", "ending", "listener", "failed", "hung", "blocked"]))]
-    reason: &'static str,
+    pub(super) reason: &'static str,
     /// A sentence for people.
-    detail: String,
+    pub(super) detail: String,
 }
 
 /// Whether clients should be sent here.
