@@ -71,8 +71,18 @@ const MOST_LINES: usize = 500;
 const LONGER: &[(&str, &str)] = &[];
 
 /// What is never part of a check-out.
-const NOT_OURS: &[&str] =
-    &[".git", ".pytest_cache", ".venv", "__pycache__", "artifacts", "corpus", "data", "node_modules", "target"];
+const NOT_OURS: &[&str] = &[
+    ".git",
+    ".pytest_cache",
+    ".schemathesis",
+    ".venv",
+    "__pycache__",
+    "artifacts",
+    "corpus",
+    "data",
+    "node_modules",
+    "target",
+];
 
 /// Files of the repository that name paths: each path in backticks must exist.
 const GUIDES: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"];

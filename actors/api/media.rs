@@ -9,7 +9,9 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LAST_MODIFIED};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LAST_MODIFIED, RANGE,
+};
 use axum::response::{IntoResponse, Response};
 use schemars::{Schema, json_schema};
 use tower_http::services::ServeFile;
@@ -30,7 +32,11 @@ pub(crate) struct Wanted(Request);
 impl FromRequest<Arc<Api>> for Wanted {
     type Rejection = Infallible;
 
-    async fn from_request(request: Request, _: &Arc<Api>) -> Result<Wanted, Infallible> {
+    async fn from_request(mut request: Request, _: &Arc<Api>) -> Result<Wanted, Infallible> {
+        // Of a unit that is not known here the whole is given (RFC 9110, 14.2); who serves the file would refuse it.
+        if request.headers().get(RANGE).is_some_and(|it| !it.as_bytes().starts_with(b"bytes=")) {
+            request.headers_mut().remove(RANGE);
+        }
         Ok(Wanted(request))
     }
 }

@@ -129,13 +129,17 @@ fn tag(path: &str) -> &'static str {
 
 fn parameters(path: &str, sketch: &Sketch) -> Vec<Value> {
     let shown = |place: &str, it: &Param| {
-        json!({
+        let mut shown = json!({
             "name": it.name,
             "in": place,
             "required": place == "path",
             "description": it.about,
             "schema": (it.schema)(),
-        })
+        });
+        if place == "query" {
+            shown["allowEmptyValue"] = true.into();
+        }
+        shown
     };
     let in_path = in_path(path);
     let in_path = in_path.iter().map(|it| shown("path", it));

@@ -14,7 +14,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
-use schemars::Schema;
+use schemars::{Schema, json_schema};
 use tokio::sync::watch;
 
 use super::State as Api;
@@ -67,7 +67,9 @@ impl<E> IntoResponse for EventStream<E> {
 
 impl<E: Events> Output for EventStream<E> {
     fn replies(schemas: &mut Schemas) -> Vec<Reply> {
-        let reply = Reply::new(200, "A stream of server-sent events.").of("text/event-stream", described::text());
+        // Of the text some would say that it is a text, others that it is its events.
+        let schema = json_schema!({"description": "Server-sent events; some of them are told by `x-api-log-events`."});
+        let reply = Reply::new(200, "A stream of server-sent events.").of("text/event-stream", schema);
         vec![Reply { events: E::events(schemas), ..reply }]
     }
 }

@@ -27,30 +27,35 @@ trap finish EXIT
 free_port() {
     python3 -c 'import socket; it = socket.socket(); it.bind(("127.0.0.1", 0)); print(it.getsockname()[1])'
 }
-proxy=$(free_port)
+# Made-up traffic first, then the recorder over what it has left.
+"$binary" demo --seconds 3 --data-dir "$folder/data" >"$folder/demo.log" 2>&1 || {
+    cat "$folder/demo.log"
+    exit 1
+}
 api=$(free_port)
-APILOG_PROXY_LISTEN=127.0.0.1:$proxy APILOG_API_LISTEN=127.0.0.1:$api APILOG_INDEX_FULL_TEXT=true \
-    APILOG_CAPTURE_ARENA_DIR="$folder/arenas" \
-    "$binary" demo --keep --seconds 3 --data-dir "$folder/data" >"$folder/log" 2>&1 &
+APILOG_PROXY_LISTEN=127.0.0.1:$(free_port) APILOG_PROXY_UPSTREAM=http://127.0.0.1:1 APILOG_API_LISTEN=127.0.0.1:$api \
+    APILOG_STORAGE_DATA_DIR="$folder/data" APILOG_CAPTURE_ARENA_DIR="$folder/arenas" APILOG_INDEX_FULL_TEXT=true \
+    "$binary" >"$folder/log" 2>&1 &
 recorder=$!
-export APILOG_API="http://127.0.0.1:$api" APILOG_TOKEN=
+APILOG_API="http://127.0.0.1:$api"
+APILOG_TOKEN=$(cat "$folder/data/admin_token")
+export APILOG_API APILOG_TOKEN
 
-# Until the traffic is over and the demo says so; it goes on serving.
+# Until the index is made anew, with the texts.
 waited=0
-until grep -qi 'ctrl-c' "$folder/log"; do
+until .venv/bin/python hooks.py ready; do
     waited=$((waited + 1))
-    if [ "$waited" -gt 600 ] || ! kill -0 "$recorder" 2>/dev/null; then
+    if [ "$waited" -gt 300 ] || ! kill -0 "$recorder" 2>/dev/null; then
         echo 'the recorder did not start:'
         cat "$folder/log"
         exit 1
     fi
-    sleep 0.1
+    sleep 0.2
 done
-APILOG_TOKEN=$(cat "$folder/data/admin_token")
 
+.venv/bin/python hooks.py attach "$folder/data"
 document=$folder/openapi.json
-python3 -c 'import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())' \
-    "$APILOG_API/api/openapi.json" >"$document"
+.venv/bin/python hooks.py document >"$document"
 .venv/bin/openapi-spec-validator "$document"
 
 outcome=0
