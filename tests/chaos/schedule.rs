@@ -73,11 +73,17 @@ pub(crate) struct Schedule {
     random: StdRng,
     /// Still to come of this round.
     deck: Vec<(&'static str, &'static str)>,
+    rounds: u64,
 }
 
 impl Schedule {
     pub(crate) fn new(seed: u64) -> Schedule {
-        Schedule { random: StdRng::seed_from_u64(seed), deck: Vec::new() }
+        Schedule { random: StdRng::seed_from_u64(seed), deck: Vec::new(), rounds: 0 }
+    }
+
+    /// Whether every way of every point has come up.
+    pub(crate) fn is_round(&self) -> bool {
+        self.rounds > 1 || self.rounds == 1 && self.deck.is_empty()
     }
 
     /// The next one: two or three points that fail in one of their ways. Within a round every way of every point comes
@@ -90,6 +96,7 @@ impl Schedule {
                 self.deck =
                     POINTS.iter().flat_map(|(point, ways)| ways.iter().map(move |way| (*point, *way))).collect();
                 self.deck.shuffle(&mut self.random);
+                self.rounds += 1;
             }
             let next = self.deck.pop().unwrap();
             // A point has one way at a time.

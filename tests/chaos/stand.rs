@@ -157,6 +157,11 @@ impl Stand {
         named(&self.health()["supervision"]["nurseries"], name)
     }
 
+    /// How much a bound holds now.
+    pub(crate) fn bound(&self, name: &str) -> u64 {
+        named(&self.health()["bounds"], name)["count"]["depth"].as_u64().unwrap()
+    }
+
     /// Waits until every exchange has its outcome, and gives the health document of that moment: the ledger balances.
     pub(crate) fn settled(&self) -> Value {
         until("every exchange has its outcome", || {
@@ -167,6 +172,15 @@ impl Stand {
                 true => Ok(health),
                 false => Err(format!("{ledger} {captures}")),
             }
+        })
+    }
+
+    /// Waits until recovery is done, whatever else goes on, and gives the health document of that moment.
+    pub(crate) fn recovered(&self) -> Value {
+        until("recovery is done", || {
+            let health = self.health();
+            let captures = &health["captures"];
+            if captures["recovery"] == "done" { Ok(health) } else { Err(captures.to_string()) }
         })
     }
 
