@@ -101,7 +101,7 @@ impl Output for Package {
                 reply.of(format.media_type(), schema)
             },
         );
-        let left_out = "Traces that match and are left out, for their files are gone; only `jsonl`.";
+        let left_out = "Traces that match and are left out, for their files are gone.";
         let reply = reply
             .with(Param::new("content-disposition", described::text, "A name for the file."))
             .with(Param::new("x-api-log-left-out", described::count, left_out));
