@@ -60,6 +60,8 @@ mod armed {
         expect(dead_code, reason = "the built program refuses a point that is not here")
     )]
     pub(crate) const POINTS: &[(&str, &str)] = &[
+        ("access_log", "before lines of the access log are taken"),
+        ("access_log.write", "before lines of the access log are appended"),
         ("api", "every answer of the read API, before it is made"),
         ("api.accept", "a caller of the read API is accepted: the API's actor fails"),
         ("api.read", "before a query of the index for the API"),
@@ -92,6 +94,7 @@ mod armed {
         ("sweeper", "a look at what retention deletes"),
         ("sweeper.marked", "a segment's deletion has begun"),
         ("sweeper.unindexed", "its rows are gone, its files are not"),
+        ("viewer", "a look at the hosted viewer"),
         ("watchdog", "a look"),
         ("writer", "before lines are appended"),
         ("writer.appended", "lines stand and nobody knows yet"),

@@ -30,6 +30,9 @@
 //! | set | the instances that act, unchangeable; an exchange keeps the one that it began under |
 //! | note | what an instance did to an exchange |
 //! | placeholder | what stands in place of a redacted value |
+//! | scope | what a token of the read API is good for: *viewer* reads, *admin* changes too |
+//! | keyring | the tokens that the read API accepts |
+//! | site | the files of the web viewer that are served; a *release* of it is fetched and unpacked into one |
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
@@ -71,5 +74,9 @@ pub mod redact;
 
 pub mod plugin;
 
+pub mod access;
+
 pub mod config;
 pub mod counters;
+
+pub mod viewer;

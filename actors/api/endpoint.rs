@@ -1,8 +1,9 @@
-//! A route as one thing: who may ask, what answers, and what the API's document says of it. What a handler takes and
+//! A route as one thing: what answers it, and what the API's document says of it. What a handler takes and
 //! gives is told by its types, so that the document cannot tell of anything else; [`routes`](super::routes) lists them.
 
 use std::sync::Arc;
 
+use api_log::access::Scope;
 use api_log::described::Param;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -13,24 +14,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::State as Api;
 use super::errors::{Answer, Problem};
-
-/// Who may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Anyone.
-    Open,
-    /// Anyone, or who has the token if `api.metrics_auth` is set.
-    Metrics,
-    /// Who has the token; what is asked for changes nothing.
-    Reads,
-    /// Who has the token; there is something that changes the recorder.
-    Changes,
-}
+use super::scopes::{self, Needs};
 
 /// A path with everything that can be done with it.
 pub(crate) struct Endpoint {
     pub(super) path: &'static str,
-    pub(super) access: Access,
     /// It is answered from the index, and tells when that may be incomplete.
     pub(super) is_from_index: bool,
     /// The document tells of it.
@@ -39,9 +27,9 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// A path, by who may ask for it and what for.
-    pub(crate) fn new<const N: usize>(path: &'static str, access: Access, operations: [Operation; N]) -> Endpoint {
-        Endpoint { path, access, is_from_index: false, is_listed: true, operations: operations.into() }
+    /// A path, and what it may be asked for.
+    pub(crate) fn new<const N: usize>(path: &'static str, operations: [Operation; N]) -> Endpoint {
+        Endpoint { path, is_from_index: false, is_listed: true, operations: operations.into() }
     }
 
     /// It is answered from the index.
@@ -52,6 +40,13 @@ impl Endpoint {
     /// There is nothing to be had: it only says what is wrong with the path.
     pub(crate) fn unlisted(self) -> Endpoint {
         Endpoint { is_listed: false, ..self }
+    }
+
+    /// What its requests must show: who needs which scope is the table's to say, for each method.
+    pub(super) fn needs(&self) -> Needs {
+        let needs = self.operations.first().and_then(|it| scopes::row(it.verb.name(), self.path));
+        // What nobody has thought about is not open.
+        needs.map_or(Needs::Scope(Scope::Admin), |it| it.needs)
     }
 
     /// The methods that it takes, as `Allow` names them.

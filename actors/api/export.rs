@@ -73,7 +73,7 @@ impl FromQuery for Asked {
     }
 
     fn read(params: &Params, api: &Api) -> Result<Asked, Problem> {
-        Asked::parse(params, &api.parts.redact_profiles, &api.token.load().secret)
+        Asked::parse(params, &api.parts.redact_profiles, &api.tokens.secret())
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 
 use api_log::counters::{CountersSnapshot, LedgerSnapshot, RecordingSnapshot};
 use api_log::ids::UnixMillis;
+use api_log::viewer::standing::Report as Viewer;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::State as Api;
+use super::access_log::Report as AccessLog;
 use super::errors::Answer;
 use crate::kit::{BoundReport, Raised, Report as Supervision};
 use crate::plugins::Report as Plugins;
@@ -68,6 +70,8 @@ pub(crate) struct Health {
     bounds: Vec<BoundReport>,
     /// Clients' connections.
     connections: Connections,
+    /// Callers of this API.
+    api: ApiHealth,
     /// What came of reading the configuration again, if that was asked for.
     reload: Option<Reload>,
     /// How plugins fare.
@@ -108,6 +112,19 @@ struct Captures {
     recovery: &'static str,
 }
 
+/// Callers of this API.
+#[derive(Serialize, JsonSchema)]
+struct ApiHealth {
+    /// Requests without a token that is accepted.
+    unauthorized: u64,
+    /// Requests whose token's scope was not enough.
+    forbidden: u64,
+    /// Connections that were one too many.
+    connections_refused: u64,
+    /// How the access log fares.
+    access_log: AccessLog,
+}
+
 /// Clients' connections.
 #[derive(Serialize, JsonSchema)]
 struct Connections {
@@ -121,16 +138,6 @@ struct Connections {
     accept_errors: u64,
 }
 
-/// The viewer that is served beside the API.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "ViewerHealth")]
-struct Viewer {
-    /// Whether it is.
-    enabled: bool,
-    /// Where it comes from.
-    source: &'static str,
-}
-
 /// `GET /`.
 pub(crate) async fn root() -> Answer<Root> {
     Answer(Root {
@@ -140,7 +147,7 @@ pub(crate) async fn root() -> Answer<Root> {
         api: "/api",
         healthz: "/healthz",
         openapi: "/api/openapi.json",
-        docs: "/api routes want Authorization: Bearer <admin_token>; openapi describes them; see README.md",
+        docs: "/api routes want Authorization: Bearer <token>; openapi describes them; see README.md",
     })
 }
 
@@ -172,9 +179,15 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> Answer<Health> {
             refused: parts.front.refused.load(Ordering::Relaxed),
             accept_errors: parts.front.accept_errors.load(Ordering::Relaxed),
         },
+        api: ApiHealth {
+            unauthorized: api.turned_away.unauthorized.load(Ordering::Relaxed),
+            forbidden: api.turned_away.forbidden.load(Ordering::Relaxed),
+            connections_refused: api.callers_refused.load(Ordering::Relaxed),
+            access_log: parts.access_log.report(),
+        },
         reload: parts.last_reload.get(),
         plugins: parts.plugins.report(),
-        viewer: Viewer { enabled: false, source: "disabled" },
+        viewer: parts.viewer.report(),
         storage: parts.retention.report(),
     })
 }

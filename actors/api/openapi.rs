@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api_log::access::Scope;
 use api_log::described::Param;
 use api_log::ids::TraceId;
 use axum::body::Bytes;
@@ -14,10 +15,11 @@ use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::State as Api;
-use super::endpoint::{Access, Endpoint, Fault, Operation, Output, Reply, Schemas, Sketch};
+use super::endpoint::{Endpoint, Fault, Operation, Output, Reply, Schemas, Sketch, Verb};
 use super::errors;
 use super::params::{Nothing, Query};
 use super::routes;
+use super::scopes::{self, Needs};
 
 const TYPE: &str = "application/json";
 
@@ -88,7 +90,8 @@ fn document(endpoints: &[Endpoint]) -> Value {
             "securitySchemes": {"token": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "The token stands in `admin_token` in the data dir.",
+                "description": "The one in `admin_token` in the data dir, or one of `api.token_file`. Roles are scopes; \
+                    `admin` covers `viewer`.",
             }},
         },
     })
@@ -96,10 +99,10 @@ fn document(endpoints: &[Endpoint]) -> Value {
 
 fn shown(endpoint: &Endpoint, operation: &Operation, schemas: &mut Schemas) -> Value {
     let sketch = (operation.sketch)(schemas);
-    let security = match endpoint.access {
-        Access::Open => json!([]),
-        Access::Metrics => json!([{}, {"token": []}]),
-        Access::Reads | Access::Changes => json!([{"token": []}]),
+    let security = match needs(endpoint, operation) {
+        Needs::Nothing => json!([]),
+        Needs::TokenIfConfigured => json!([{}, {"token": []}]),
+        Needs::Scope(scope) => json!([{"token": [scope.name()]}]),
     };
     let mut shown = json!({
         "operationId": operation.id,
@@ -113,6 +116,11 @@ fn shown(endpoint: &Endpoint, operation: &Operation, schemas: &mut Schemas) -> V
         shown["requestBody"] = json!({"required": true, "content": {TYPE: {"schema": body}}});
     }
     shown
+}
+
+/// What asking for an operation needs.
+fn needs(endpoint: &Endpoint, operation: &Operation) -> Needs {
+    scopes::row(operation.verb.name(), endpoint.path).map_or(endpoint.needs(), |it| it.needs)
 }
 
 /// What an operation belongs to.
@@ -166,16 +174,25 @@ fn responses(endpoint: &Endpoint, operation: &Operation, sketch: &Sketch) -> Map
         responses.insert(reply.status.to_string(), replied(reply, endpoint.is_from_index));
     }
     let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-    let everywhere: &[Fault] = match endpoint.access {
-        Access::Open => &[(500, "server_panic")],
-        Access::Metrics | Access::Reads | Access::Changes => &[(500, "server_panic"), (401, "unauthorized")],
+    const EVERYWHERE: &[Fault] =
+        &[(414, "target_too_long"), (431, "header_too_large"), (500, "server_panic"), (503, "too_many_connections")];
+    const WITH_BODY: &[Fault] = &[(400, "bad_body"), (408, "body_timeout"), (413, "body_too_large")];
+    let of_token: &[Fault] = match needs(endpoint, operation) {
+        Needs::Nothing => &[],
+        Needs::TokenIfConfigured | Needs::Scope(Scope::Viewer) => &[(401, "unauthorized")],
+        Needs::Scope(Scope::Admin) => &[(401, "unauthorized"), (403, "forbidden")],
     };
-    for (status, code) in sketch.faults.iter().chain(&operation.faults).chain(everywhere) {
+    // Whatever changes something has its body taken first, if only to be thrown away.
+    let of_body = if operation.verb == Verb::Get { &[][..] } else { WITH_BODY };
+    let faults = sketch.faults.iter().chain(&operation.faults).chain(of_body).chain(of_token).chain(EVERYWHERE);
+    for (status, code) in faults {
         let codes = codes.entry(*status).or_default();
         if !codes.contains(code) {
             codes.push(code);
         }
     }
+    // Where an answer of its own has the status, that is the usual one.
+    codes.retain(|status, _| !responses.contains_key(&status.to_string()));
     for (status, codes) in codes {
         responses.insert(status.to_string(), failed(status, &codes));
     }

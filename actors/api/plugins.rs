@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use api_log::plugin::instance::{BadInstance, Fault, Instance, ShownInstance};
 use api_log::plugin::kinds::{CATALOGUE, KindEntry, ShownKind};
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -20,8 +19,6 @@ use super::errors::{Answer, Problem};
 use crate::plugins::registry::Msg;
 use crate::plugins::{Change, ChangeError, Changed};
 
-/// Longest list, in bytes.
-const MOST_BYTES: usize = 65_536;
 /// How long to wait for a registry that is just being started again.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often to ask meanwhile.
@@ -153,7 +150,7 @@ pub(crate) async fn list(State(api): State<Arc<Api>>) -> Answer<Listed> {
 
 /// `PUT /api/config/plugins`: this list in place of whatever was there.
 pub(crate) async fn replace(State(api): State<Arc<Api>>, sent: Sent<List>) -> Result<Answer<Replaced>, Problem> {
-    let list = wanted(&taken(sent.bytes)?)?;
+    let list = wanted(&sent.bytes?)?;
     match asked(&api, Change::Replace(list)).await? {
         Changed::List(list) => Ok(Answer(Replaced { ok: true, instances: shown(&list), errors: Vec::new() })),
         Changed::One(_) | Changed::Removed => Err(Problem::server_error(&"an answer to another question")),
@@ -167,7 +164,7 @@ pub(crate) async fn patch(
     sent: Sent<Changes>,
 ) -> Result<Answer<Patched>, Problem> {
     let Path(id) = id.map_err(|error| Problem::bad_body(error.body_text()))?;
-    let changes = changes(&taken(sent.bytes)?)?;
+    let changes = changes(&sent.bytes?)?;
     let patch = Box::new(move |index, instance: &Instance| {
         let mut value = json!(instance.shown());
         for (name, change) in changes {
@@ -250,17 +247,6 @@ fn bad_instance(bad: &BadInstance) -> Problem {
     match &bad.id {
         Some(id) => problem.with("id", id.clone()),
         None => problem,
-    }
-}
-
-/// The body, if it is not too long.
-fn taken(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    let too_long = || Problem::bad_body(format!("it is longer than {MOST_BYTES} bytes"));
-    match body {
-        Ok(body) if body.len() <= MOST_BYTES => Ok(body),
-        Ok(_) => Err(too_long()),
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_long()),
-        Err(rejection) => Err(rejection.into()),
     }
 }
 

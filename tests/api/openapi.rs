@@ -10,6 +10,7 @@ use crate::schema::Schemas;
 use crate::seed::{Line, id, text, write, write_texts};
 use crate::stack::{Recorder, Reply, call, open, until};
 use crate::tail::{Heard, Listener};
+use crate::tokens::make;
 
 const TARGET: &str = "/api/openapi.json";
 
@@ -150,9 +151,11 @@ fn every_route_of_the_document_answers_as_it_says_to_everybody_and_to_nobody() {
         assert_eq!(told, in_path.collect(), "{path}");
         // Without the token.
         let reply = call(recorder.api, if method == "GET" { "HEAD" } else { &method }, &nowhere(&path), &[], b"");
-        let is_protected = operation["security"] == json!([{"token": []}]);
+        let scope = if method == "GET" { "viewer" } else { "admin" };
+        let is_protected = operation["security"] == json!([{"token": [scope]}]);
         assert_eq!(reply.status == 401, is_protected, "{method} {path}: {}", reply.status);
         assert!(is_protected == operation["responses"]["401"].is_object() || path == "/metrics", "{path}");
+        assert_eq!(operation["responses"]["403"].is_object(), method != "GET", "{path}");
     }
     for (path, methods) in methods {
         let reply = call(recorder.api, "OPTIONS", &nowhere(&path), &[], b"");
@@ -183,13 +186,20 @@ fn every_answer_has_the_members_that_the_document_tells_of_and_no_others() {
     let gateway = Gateway::start(EVENTS);
     let dir = tempfile::tempdir().unwrap();
     seed(dir.path());
-    let settings = [("APILOG_INDEX_FULL_TEXT", "true"), ("APILOG_API_EXPORT_BYTE_HARDCAP", "1")];
+    let settings = [
+        ("APILOG_INDEX_FULL_TEXT", "true"),
+        ("APILOG_API_EXPORT_BYTE_HARDCAP", "1"),
+        // Of a service that is not there.
+        ("APILOG_VIEWER_ENABLED", "true"),
+        ("APILOG_VIEWER_RELEASES_API_BASE", "http://127.0.0.1:1"),
+    ];
+    let viewer = make(dir.path(), "v", "viewer");
     let recorder = gateway.recorder(dir.path(), &settings);
     recorder.await_rows("", 4);
     let mut book = Book::of(&recorder);
     read_everything(&mut book, &recorder);
     follow_one(&mut book, &recorder, &gateway);
-    be_refused(&mut book, &recorder);
+    be_refused(&mut book, &recorder, &viewer);
     change_everything(&mut book, &recorder);
 
     let unseen = book.schemas.unseen(&book.answers());
@@ -282,9 +292,13 @@ fn follow_one(book: &mut Book, recorder: &Recorder, gateway: &Gateway) {
     book.hear("/api/tail", &heard);
 }
 
-fn be_refused(book: &mut Book, recorder: &Recorder) {
+fn be_refused(book: &mut Book, recorder: &Recorder, viewer: &str) {
     let nobody = recorder.api_with("GET", "/api/traces", &[], "");
     book.hold("GET", "/api/traces", "/api/traces", nobody);
+    let bearer = format!("Bearer {viewer}");
+    let forbidden = recorder.api_with("POST", "/api/index/rebuild", &[("Authorization", &bearer)], "");
+    assert_eq!(forbidden.status, 403);
+    book.hold("POST", "/api/index/rebuild", "/api/index/rebuild", forbidden);
     for (path, query, status) in [
         ("/api/traces", "?limit=0", 400),
         ("/api/export", "", 413),
@@ -343,6 +357,7 @@ fn change_everything(book: &mut Book, recorder: &Recorder) {
         let health = recorder.get("/healthz");
         health["storage"]["last_evicted_bytes"].is_u64()
             && !health["reload"].is_null()
+            && health["viewer"]["next_try"].is_string()
             && health["supervision"]["looked_at"].is_string()
     });
     book.get(recorder, "/healthz", "");

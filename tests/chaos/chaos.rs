@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::books::{self, Line};
 use crate::readers::Readers;
 use crate::schedule::{POINTS, Schedule};
-use crate::stand::{Peak, Stand, until};
+use crate::stand::{Peak, Stand, is_current, until};
 use crate::summary::Summary;
 use crate::traffic::{Outcome, Traffic};
 use crate::variable;
@@ -18,6 +18,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("CAPTURE_SPILL_BYTES", "64KiB"),
     // Small, so that segments are full soon, sealed and read sealed.
     ("STORAGE_SEGMENT_BYTES", "1MiB"),
+    ("API_ACCESS_LOG", "true"),
 ];
 /// It looks, kills and gives up after these times; what hangs is killed, and nothing here is beyond mending.
 const WATCHDOG: &str = "200ms 4s 1h";
@@ -155,8 +156,7 @@ fn is_well_again(stand: &Stand) {
         let ready = stand.ask("GET", "/readyz", "");
         let is_ready = ready.as_ref().is_some_and(|it| it.0 == 200);
         let index = &health["index"];
-        let is_indexed = index["state"] == "current" && index["rows_waiting"] == 0 && index["behind_segments"] == 0;
-        match resting.is_empty() && wrong.is_empty() && is_ready && is_indexed {
+        match resting.is_empty() && wrong.is_empty() && is_ready && is_current(index) {
             true => Ok(()),
             false => Err(format!("{resting:?} {wrong:?} {ready:?} {index}")),
         }

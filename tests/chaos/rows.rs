@@ -7,10 +7,12 @@ use serde_json::Value;
 use crate::books::{self, Line};
 use crate::readers::plugins;
 use crate::recorder::DataDir;
-use crate::stand::{Stand, until};
+use crate::stand::{Stand, VIEWER, until};
 use crate::traffic::{Kind, Outcome, Sent, Traffic};
+use crate::variable;
 
-const SETTINGS: &[(&str, &str)] = &[("CAPTURE_SPILL_BYTES", "32KiB"), ("STORAGE_SEGMENT_BYTES", "1MiB")];
+const SETTINGS: &[(&str, &str)] =
+    &[("CAPTURE_SPILL_BYTES", "32KiB"), ("STORAGE_SEGMENT_BYTES", "1MiB"), ("API_ACCESS_LOG", "true")];
 /// It looks often, so that it is told to die often, and kills nobody who is only slow.
 const WATCHDOG: &str = "100ms 60s 1h";
 /// How often each dies.
@@ -55,6 +57,15 @@ const ROWS: &[Row] = &[
     Row { name: "finalizers", is_nursery: true, point: "finalizer", costs: as_many_are_raw, ..ROW },
     Row { name: "plugins", point: "plugins", nudge: set_plugins, costs: plugins_can_be_set, ..ROW },
     Row { name: "plugins", point: "plugins.persisted", nudge: set_plugins, costs: plugins_can_be_set, ..ROW },
+    Row { name: "access_log", point: "access_log", nudge: ask_the_api, costs: what_was_read_is_written_down, ..ROW },
+    Row {
+        name: "access_log",
+        point: "access_log.write",
+        nudge: ask_the_api,
+        costs: what_was_read_is_written_down,
+        ..ROW
+    },
+    Row { name: "viewer", point: "viewer", costs: the_viewer_is_served, ..ROW },
     Row { name: "api", point: "api.accept", nudge: ask_the_api, costs: nothing_is_raw, ..ROW },
     Row { name: "listener", point: "listener", costs: nothing_is_raw, ..ROW },
     Row { name: "listener", point: "listener.accept", costs: nothing_is_raw, ..ROW },
@@ -75,8 +86,11 @@ const ROW: Row = Row {
 
 #[test]
 fn each_row_dies_under_traffic_and_costs_what_the_table_says() {
+    let only: Option<String> = variable("CHAOS_ROW");
+    let rows: Vec<&Row> = ROWS.iter().filter(|it| only.as_ref().is_none_or(|only| it.name == only)).collect();
+    assert!(!rows.is_empty(), "no row is called {only:?}");
     // Some at once: most of their time is waiting.
-    for some in ROWS.chunks(4) {
+    for some in rows.chunks(4) {
         std::thread::scope(|scope| {
             let dying = some.iter().map(|row| scope.spawn(|| row.dies())).collect::<Vec<_>>();
             for (row, died) in some.iter().zip(dying) {
@@ -121,6 +135,7 @@ impl Row {
         stand.settled();
         self.is_told(&stand);
         (self.costs)(&stand);
+        stand.indexed();
         stand.end();
         nothing_is_lost(&stand, &outcome, if self.point == "socket" { TIMES } else { 0 });
     }
@@ -165,6 +180,7 @@ fn recovery_dies_and_recovers_all_the_same() {
     let second = traffic.stop();
     assert!(stand.row("recovery")["restarts"].as_u64() >= Some(TIMES), "{}", stand.row("recovery"));
     stand.settled();
+    stand.indexed();
     stand.end();
     let complaints = [first.complaints, second.complaints].concat();
     nothing_is_lost(&stand, &Outcome { sent: [first.sent, second.sent].concat(), complaints }, 0);
@@ -260,6 +276,23 @@ fn ask_the_api(stand: &Stand, _: &mut Traffic) {
     let _ = stand.ask("GET", "/api/traces", "");
 }
 
+/// Each answer has one line, whoever died before it was written.
+fn what_was_read_is_written_down(stand: &Stand) {
+    nothing_is_raw(stand);
+    let (status, text) = stand.ask("GET", "/api/traces?limit=7", "").unwrap();
+    assert_eq!(status, 200, "{text}");
+    let log = stand.data_dir.path().join("access.jsonl");
+    let written = until("the last answer's line", || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        if text.ends_with('\n') && text.contains("\"limit=7\"") { Ok(text) } else { Err(text) }
+    });
+    let lines = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).count();
+    until("the count of lines", || match &stand.health()["api"]["access_log"] {
+        told if told["written"] == lines && told["dropped"] == 0 => Ok(()),
+        told => Err(format!("{told}, and {lines} lines")),
+    });
+}
+
 fn nothing_is_raw(stand: &Stand) {
     let incidents = incidents(stand);
     for name in ["finalized_raw", "torn_lines", "append_errors", "sync_errors", "socket_readers_failed", "seal_errors"]
@@ -300,6 +333,13 @@ fn segments_are_sealed(stand: &Stand) {
         sealed if sealed.as_u64() > Some(1) => Ok(()),
         sealed => Err(sealed.to_string()),
     });
+}
+
+/// What was served is served on.
+fn the_viewer_is_served(stand: &Stand) {
+    nothing_is_raw(stand);
+    assert_eq!(stand.health()["viewer"]["source"], "local");
+    assert_eq!(stand.ask("GET", "/viewer/", ""), Some((200, VIEWER.to_owned())));
 }
 
 /// The one that was started again looks on.

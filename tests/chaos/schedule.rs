@@ -18,6 +18,8 @@ const LONG_ACT: Duration = Duration::from_secs(6);
 /// A point, and the ways in which it fails here. A hang is longer than the watchdog's patience where that watches,
 /// and each ends by itself; what blocks a thread is shorter.
 pub(crate) const POINTS: &[(&str, &[&str])] = &[
+    ("access_log", &["panic times=2", "hang for=20s times=1"]),
+    ("access_log.write", &["panic times=2", "io error=enospc times=3", "block for=300ms times=1"]),
     ("api", &["panic times=2", "hang for=300ms times=2", "block for=200ms times=1"]),
     ("api.accept", &["panic times=2", "block for=200ms times=1"]),
     ("api.read", &["panic times=2", "hang for=400ms times=2"]),
@@ -52,6 +54,7 @@ pub(crate) const POINTS: &[(&str, &[&str])] = &[
     ("sweeper", &["panic times=1", "hang for=20s times=1"]),
     ("sweeper.marked", &["panic times=1"]),
     ("sweeper.unindexed", &["panic times=1", "hang for=20s times=1"]),
+    ("viewer", &["panic times=2", "hang for=20s times=1"]),
     ("watchdog", &["panic times=2", "block for=300ms times=1"]),
     ("writer", &["panic times=5", "block for=500ms times=1"]),
     ("writer.appended", &["panic times=3", "block for=200ms times=1"]),
