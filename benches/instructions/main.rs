@@ -35,8 +35,11 @@ const MORE_PERCENT: u64 = 25;
 const FEWER_PERCENT: u64 = 25;
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.txt");
 
-/// What is counted, by name. Each gives the work, with all that it needs made beforehand.
-const CASES: &[(&str, fn() -> Box<dyn FnMut()>)] = &[
+/// Work that is counted, with all that it needs made beforehand.
+type Work = Box<dyn FnMut()>;
+
+/// What is counted, by name.
+const CASES: &[(&str, fn() -> Work)] = &[
     ("capture_append_100_chunks", capture_append),
     ("capture_read_100_chunks", capture_read),
     ("sse_split_500_events", sse_split),
@@ -173,11 +176,11 @@ fn log() -> Vec<u8> {
     log
 }
 
-fn capture_append() -> Box<dyn FnMut()> {
+fn capture_append() -> Work {
     Box::new(|| drop(black_box(log())))
 }
 
-fn capture_read() -> Box<dyn FnMut()> {
+fn capture_read() -> Work {
     let log = log();
     Box::new(move || {
         let mut reader = LogReader::new();
@@ -186,12 +189,12 @@ fn capture_read() -> Box<dyn FnMut()> {
     })
 }
 
-fn sse_split() -> Box<dyn FnMut()> {
+fn sse_split() -> Work {
     let stream = event_stream(500);
     Box::new(move || assert_eq!(sse::parse(black_box(&stream)).events.len(), 500))
 }
 
-fn sse_split_in_pieces() -> Box<dyn FnMut()> {
+fn sse_split_in_pieces() -> Work {
     let stream = event_stream(500);
     Box::new(move || {
         let mut splitter = sse::Splitter::new();
@@ -201,7 +204,7 @@ fn sse_split_in_pieces() -> Box<dyn FnMut()> {
     })
 }
 
-fn json_embed() -> Box<dyn FnMut()> {
+fn json_embed() -> Work {
     let request = agent_request(100);
     Box::new(move || {
         let mut out = String::new();
@@ -210,7 +213,7 @@ fn json_embed() -> Box<dyn FnMut()> {
     })
 }
 
-fn prefix_hash() -> Box<dyn FnMut()> {
+fn prefix_hash() -> Work {
     let request = agent_request(100);
     Box::new(move || {
         let none = Headers::new();
@@ -227,7 +230,7 @@ fn prefix_hash() -> Box<dyn FnMut()> {
     })
 }
 
-fn usage() -> Box<dyn FnMut()> {
+fn usage() -> Work {
     let stream = event_stream(500);
     Box::new(move || {
         let parsed = sse::parse(&stream).events;
@@ -263,12 +266,12 @@ fn agent() -> Exchange {
     exchange("/v1/messages", agent_request(100), "application/json", answer.into())
 }
 
-fn finalize_of(exchange: Exchange) -> Box<dyn FnMut()> {
+fn finalize_of(exchange: Exchange) -> Work {
     let settings = FinalizeSettings::default();
     Box::new(move || drop(black_box(finalize(black_box(&exchange), &settings))))
 }
 
-fn row_from_line() -> Box<dyn FnMut()> {
+fn row_from_line() -> Work {
     let line = finalize(&agent(), &FinalizeSettings::default()).line;
     Box::new(move || drop(black_box(read_row(black_box(&line)).unwrap())))
 }
@@ -288,7 +291,7 @@ fn segment() -> SegmentId {
     "2026-05-27/07070707.jsonl".parse().unwrap()
 }
 
-fn lines_append() -> Box<dyn FnMut()> {
+fn lines_append() -> Work {
     let dir = tempfile::tempdir().unwrap();
     let finished = finished(32);
     let mut file = JsonlFile::open(&Layout::new(dir.path().to_owned()), segment()).unwrap();
@@ -299,7 +302,7 @@ fn lines_append() -> Box<dyn FnMut()> {
     })
 }
 
-fn rows_insert() -> Box<dyn FnMut()> {
+fn rows_insert() -> Work {
     let dir = tempfile::tempdir().unwrap();
     let mut connection = schema::open_writer(&dir.path().join("index.sqlite")).unwrap();
     let mut state = WriterState::new();

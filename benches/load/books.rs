@@ -42,8 +42,8 @@ pub(crate) struct Books {
     pub(crate) indexed_after_s: Vec<f64>,
     /// How long the newest row's line had been in its file, at most, in seconds; to a quarter of a second.
     pub(crate) lag_s: f64,
-    /// Traces accepted in each quarter of a second under load.
-    pub(crate) pace: Vec<u64>,
+    /// During the last run: seconds since its first look, and exchanges accepted by then.
+    pub(crate) pace: Vec<(f64, u64)>,
     pub(crate) captured_bytes: u64,
     pub(crate) disk_bytes: u64,
     /// What does not add up.
@@ -111,7 +111,11 @@ impl Books {
         self.broken_off_at_most += measured.broken_off_at_most + measured.failed;
         self.captured_bytes += measured.sent_bytes + measured.received_bytes;
         self.lag_s = self.lag_s.max(watched.lag_s());
-        self.pace.extend(watched.looks.windows(2).map(|two| two[1].1[0] - two[0].1[0]));
+        let first = watched.looks.first().map(|(at, _)| *at);
+        let look = |(at, [accepted, ..]): &(Instant, [u64; 3])| {
+            (first.map_or(0.0, |first| (*at - first).as_secs_f64()), *accepted)
+        };
+        self.pace = watched.looks.iter().map(look).collect();
         self.indexed_after_s.push(indexed_after.as_secs_f64());
     }
 
@@ -173,11 +177,15 @@ impl Books {
         complain(self.cut == 0, format!("{} cut for want of memory", self.cut));
     }
 
-    /// What the last third of the time was over the first third; less than 1 is a downward trend.
+    /// The rate of the last third of the last run over that of its first; less than 1 is a downward trend.
     pub(crate) fn trend(&self) -> Option<f64> {
-        let third = self.pace.len() / 3;
-        let sum = |part: &[u64]| part.iter().sum::<u64>() as f64;
-        (third > 0).then(|| sum(&self.pace[self.pace.len() - third..]) / sum(&self.pace[..third]))
+        let (end, _) = *self.pace.last()?;
+        let look = |part: f64| self.pace.iter().find(|(at, _)| *at >= end * part);
+        let rate = |from: f64, to: f64| {
+            let ((begin, before), (end, after)) = (look(from)?, look(to)?);
+            (end > begin).then(|| (after - before) as f64 / (end - begin))
+        };
+        Some(rate(2.0 / 3.0, 1.0)? / rate(0.0, 1.0 / 3.0)?)
     }
 }
 

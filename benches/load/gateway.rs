@@ -24,7 +24,7 @@ const DONE: &str = "data: [DONE]\n\n";
 const TURN_EVENTS: usize = 10;
 const BACKLOG: u32 = 8192;
 /// Pieces of large bodies.
-const PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
+pub(crate) static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
 
 /// Answers for ever.
 pub(crate) fn run(listen: SocketAddr) -> ExitCode {

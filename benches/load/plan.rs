@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     /// Shows that everything works, in a few minutes; the figures mean nothing.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// These scenarios only, with commas between.
+    /// These scenarios only, with commas between; results of others stay.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Rounds of each scenario (5; 1 with --quick).
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     /// Where the results go, after each scenario.
     #[arg(long, default_value = "target/load/results.json")]
     pub(crate) json: PathBuf,
-    /// Leaves out the scenarios that the results hold already without an error, of the same commit.
+    /// Leaves out the scenarios that the results hold already without an error, of the same commit and settings.
     #[arg(long)]
     pub(crate) resume: bool,
     /// Lists the scenarios.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -48,6 +49,14 @@ impl Running {
         let log = folder.join(format!("{name}.log"));
         let told = File::create(&log).map_err(|error| Trouble::at(&log.display().to_string(), error))?;
         let also = told.try_clone().map_err(|error| Trouble::at("the log", error))?;
+        // However this process ends, nothing stays behind. It is the starting thread's end that counts, which is `main`'s.
+        // SAFETY: between fork and exec nothing but a plain system call.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                Ok(())
+            })
+        };
         let child = command.stdin(Stdio::null()).stdout(told).stderr(also).spawn();
         let child = child.map_err(|error| {
             Trouble::said(format!("{name} cannot be started ({error}): {}", command.get_program().display()))

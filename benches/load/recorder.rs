@@ -26,13 +26,17 @@ pub(crate) struct Api {
     data_dir: PathBuf,
 }
 
+/// Where folders of arenas are, and how their names begin, before the number of this process.
+pub(crate) const ARENAS: &str = "/dev/shm";
+pub(crate) const ARENAS_NAME: &str = "api-log-load-";
+
 /// A folder of arenas, removed with all that is left there.
 pub(crate) struct Arenas(pub(crate) PathBuf);
 
 impl Arenas {
     /// Where the program would have them, but told from those of others and sure to be removed.
     pub(crate) fn named(name: &str) -> Arenas {
-        Arenas(Path::new("/dev/shm").join(format!("api-log-load-{}-{name}", std::process::id())))
+        Arenas(Path::new(ARENAS).join(format!("{ARENAS_NAME}{}-{name}", std::process::id())))
     }
 }
 

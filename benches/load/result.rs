@@ -44,6 +44,8 @@ pub(crate) struct Results {
     pub(crate) command: String,
     /// A smoke run, whose figures mean nothing.
     pub(crate) quick: bool,
+    /// How long and how often: what results must have in common to stand in one table.
+    pub(crate) settings: String,
     pub(crate) machine: Machine,
     pub(crate) scenarios: BTreeMap<String, Outcome>,
     pub(crate) targets: Vec<Verdict>,
@@ -144,7 +146,7 @@ impl Results {
         }
         let at = |error: &dyn std::fmt::Display| Trouble::at(&path.display().to_string(), error);
         let text = std::fs::read(path).map_err(|error| at(&error))?;
-        serde_json::from_slice(&text).map_err(|error| at(&error))
+        serde_json::from_slice(&text).map_err(|error| at(&format_args!("no results of this program ({error}): remove it")))
     }
 
     /// Replaces the file as a whole.

@@ -203,18 +203,22 @@ pub(crate) fn run_all(plan: &Plan) -> Result<bool, Trouble> {
     allow_descriptors(DESCRIPTORS)?;
     let binary = binary()?;
     let machine = Machine::here(&binary, tools::oha().as_deref(), plan.nginx_workers);
-    let mut results = if plan.resume { Results::read(&plan.json)? } else { Results::default() };
-    if plan.resume && results.machine.commit != machine.commit {
-        eprintln!("load: the results are of another commit ({}); all is run", results.machine.commit);
+    let mut results = Results::read(&plan.json)?;
+    let is_same = results.machine.commit == machine.commit && results.settings == settings(plan);
+    if !is_same || (!plan.resume && plan.only.is_empty()) {
+        if !results.scenarios.is_empty() {
+            eprintln!("load: the results that are there are of {}: they are replaced", results.machine.commit);
+        }
         results = Results::default();
     }
     results.machine = machine;
     results.quick = plan.quick;
+    results.settings = settings(plan);
     results.command = command_line(plan);
     let stand = Stand::start(plan, &binary)?;
     let mut is_whole = true;
     for scenario in SCENARIOS.iter().filter(|it| wanted.contains(&it.name)) {
-        if results.scenarios.get(scenario.name).is_some_and(|it| it.error.is_none()) {
+        if plan.resume && results.scenarios.get(scenario.name).is_some_and(|it| it.error.is_none()) {
             continue;
         }
         eprintln!("load: {}: {}", scenario.name, scenario.about);
@@ -249,10 +253,9 @@ fn binary() -> Result<PathBuf, Trouble> {
 fn command_line(plan: &Plan) -> String {
     let quick = if plan.quick { " --quick" } else { "" };
     let only = if plan.only.is_empty() { String::new() } else { format!(" --only {}", plan.only.join(",")) };
-    format!(
-        "benches/load/run{quick}{only} --rounds {} --seconds {} --nginx-workers {}",
-        plan.rounds(),
-        plan.seconds(),
-        plan.nginx_workers
-    )
+    format!("benches/load/run{quick}{only} {}", settings(plan))
+}
+
+fn settings(plan: &Plan) -> String {
+    format!("--rounds {} --seconds {} --nginx-workers {}", plan.rounds(), plan.seconds(), plan.nginx_workers)
 }

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::nginx;
 use crate::plan::Plan;
 use crate::process::{Running, Trouble, free_address};
+use crate::recorder::{ARENAS, ARENAS_NAME};
 
 pub(crate) struct Stand {
     /// The program under test.
@@ -36,7 +37,7 @@ pub(crate) enum Answers {
 
 impl Stand {
     pub(crate) fn start(plan: &Plan, binary: &Path) -> Result<Stand, Trouble> {
-        let _ = std::fs::remove_dir_all(&plan.work);
+        tidy_up(&plan.work);
         std::fs::create_dir_all(&plan.work).map_err(|error| Trouble::at(&plan.work.display().to_string(), error))?;
         let folder = plan.work.canonicalize().map_err(|error| Trouble::at(&plan.work.display().to_string(), error))?;
         let (same, same_address) = nginx::upstream(&folder)?;
@@ -64,5 +65,18 @@ impl Stand {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).map_err(|error| Trouble::at(&folder.display().to_string(), error))?;
         Ok(folder)
+    }
+}
+
+/// Removes what an earlier run left that did not come to its end.
+fn tidy_up(work: &Path) {
+    let _ = Command::new("umount").arg("-l").arg(work.join("on")).stderr(Stdio::null()).status();
+    let _ = std::fs::remove_dir_all(work);
+    for arenas in std::fs::read_dir(ARENAS).into_iter().flatten().flatten() {
+        let name = arenas.file_name();
+        let left = name.to_str().and_then(|it| it.strip_prefix(ARENAS_NAME)?.split('-').next());
+        if left.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = std::fs::remove_dir_all(arenas.path());
+        }
     }
 }

@@ -129,7 +129,7 @@ fn wrk(address: SocketAddr, folder: &Path, connections: usize, seconds: f64) -> 
     })
 }
 
-/// Of a request by wrk.
+/// Of a request by wrk or oha, about.
 const HEAD_BYTES: u64 = 145;
 
 fn with_oha(address: SocketAddr, connections: usize, seconds: f64, rate: f64) -> Result<Measured, Trouble> {
@@ -163,6 +163,8 @@ fn with_oha(address: SocketAddr, connections: usize, seconds: f64, rate: f64) ->
         p50_us: micros("p50"),
         p99_us: micros("p99"),
         max_us: told["summary"]["slowest"].as_f64().unwrap_or(f64::NAN) * 1e6,
+        sent_bytes: requests * (small_request().len() as u64 + HEAD_BYTES),
+        received_bytes: told["summary"]["totalData"].as_u64().unwrap_or(0),
         ..Measured::default()
     })
 }

@@ -10,15 +10,13 @@ use tokio::task::LocalSet;
 use super::connection::Connection;
 use super::timer::Timer;
 use super::{Load, Notes, What};
-use crate::gateway::{STREAM_BODY_BYTES, STREAM_EVENTS};
+use crate::gateway::{PIECE, STREAM_BODY_BYTES, STREAM_EVENTS};
 
 /// A conversation begins with so much, and grows by so much with each request.
 const CONVERSATION_BYTES: usize = 150 << 10;
 const TURN_BYTES: usize = 5 << 10;
 /// Then a new one begins; the average of its requests is 200 KB.
 const REQUESTS_OF_A_CONVERSATION: usize = 20;
-/// Pieces of large bodies.
-const PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
 /// Before a request that should have been sent earlier: the clients connect first.
 const HEADSTART: Duration = Duration::from_millis(50);
 
