@@ -2,6 +2,9 @@
 //!
 //! Without arguments each case is run under `valgrind` and compared with `benches/instructions/baseline.txt`;
 //! `--renew` writes that file; `--case NAME` is what valgrind is given. Only what [`counted`] calls is counted.
+//!
+//! Counted is the code as tests are built, not optimized: nothing is built for it in CI, and what an optimizer does
+//! differently tomorrow is no regression of ours. A count is no measure of time; it is one of what is done.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failure ends the run")]
 
@@ -113,14 +116,14 @@ fn compare() -> ExitCode {
     println!(
         "\nMore than {MORE_PERCENT} % above benches/instructions/baseline.txt. If that is what the change costs and it is \
          worth it, say so in the commit, with the baseline renewed:\n  \
-         cargo run --locked --profile counting --example instructions -- --renew"
+         cargo run --locked --example instructions -- --renew"
     );
     ExitCode::FAILURE
 }
 
 fn renew() -> ExitCode {
     let mut text = "# Instructions of each case of benches/instructions/main.rs, counted by callgrind on x86-64.\n\
-                    # Renewed by: cargo run --locked --profile counting --example instructions -- --renew\n"
+                    # Renewed by: cargo run --locked --example instructions -- --renew\n"
         .to_owned();
     for (name, _) in CASES {
         let count = instructions(name);

@@ -146,7 +146,8 @@ impl Results {
         }
         let at = |error: &dyn std::fmt::Display| Trouble::at(&path.display().to_string(), error);
         let text = std::fs::read(path).map_err(|error| at(&error))?;
-        serde_json::from_slice(&text).map_err(|error| at(&format_args!("no results of this program ({error}): remove it")))
+        serde_json::from_slice(&text)
+            .map_err(|error| at(&format_args!("no results of this program ({error}): remove it")))
     }
 
     /// Replaces the file as a whole.
