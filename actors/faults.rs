@@ -60,6 +60,8 @@ mod armed {
         expect(dead_code, reason = "the built program refuses a point that is not here")
     )]
     pub(crate) const POINTS: &[(&str, &str)] = &[
+        ("access_log", "before lines of the access log are taken"),
+        ("access_log.write", "before lines of the access log are appended"),
         ("api", "every answer of the read API, before it is made"),
         ("api.accept", "a caller of the read API is accepted: the API's actor fails"),
         ("api.read", "before a query of the index for the API"),

@@ -27,6 +27,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use crate::api;
+use crate::api::access_log::{self, AccessLog};
 use crate::kit::{Budget, Escalation, Registry, Root, Slot, WatchdogMsg};
 use crate::overridden::{Overridden, OverridesFile};
 use crate::plugins::{Plugins, registry as plugins_registry};
@@ -103,6 +104,7 @@ pub(crate) struct Slots {
     pub(crate) upgraded: Slot<upgraded::Msg>,
     pub(crate) plugins: Slot<plugins_registry::Msg>,
     pub(crate) api: Slot<api::Msg>,
+    pub(crate) access_log: Slot<access_log::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
     pub(crate) watchdog: Slot<WatchdogMsg>,
 }
@@ -238,10 +240,16 @@ impl System {
             },
         );
         let last_reload = LastReload::default();
+        let token_file = config.api.token_file.clone().unwrap_or_else(|| layout.tokens());
+        let tokens = api::Tokens::new(layout.token(), token, token_file, registry.condition("tokens_malformed"));
+        let access_log = AccessLog::new(&config.api, &layout, &slots.access_log, &registry);
         let api = api::Args {
             socket: Arc::new(api_socket),
             state: Arc::new(api::State::new(api::Parts {
-                token,
+                tokens: Arc::new(tokens),
+                access_log: access_log.clone(),
+                max_connections: config.api.max_connections,
+                limits: api::Limits::of(config),
                 layout: layout.clone(),
                 leases: leases.clone(),
                 retention: live.clone(),
@@ -286,6 +294,7 @@ impl System {
             open_sockets,
             front: front.clone(),
             api: api.clone(),
+            access_log,
             plugins: plugins.clone(),
             door: door.clone(),
             storage: config.storage.clone(),

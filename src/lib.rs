@@ -30,6 +30,8 @@
 //! | set | the instances that act, unchangeable; an exchange keeps the one that it began under |
 //! | note | what an instance did to an exchange |
 //! | placeholder | what stands in place of a redacted value |
+//! | scope | what a token of the read API is good for: *viewer* reads, *admin* changes too |
+//! | keyring | the tokens that the read API accepts |
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
@@ -69,6 +71,8 @@ pub mod verify;
 pub mod redact;
 
 pub mod plugin;
+
+pub mod access;
 
 pub mod config;
 pub mod counters;

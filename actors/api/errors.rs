@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use api_log::access::{Refused, Scope};
 use api_log::index::filter::BadParam;
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
@@ -51,10 +52,46 @@ impl Problem {
             .with("detail", detail)
     }
 
-    /// The token is missing or wrong.
-    pub(crate) fn unauthorized() -> Problem {
-        let message = "send Authorization: Bearer <token>; the token stands in admin_token in the data dir";
+    /// The token is missing, wrong or over.
+    pub(crate) fn unauthorized(refused: Refused) -> Problem {
+        let message = format!(
+            "{refused}: send Authorization: Bearer <token>, with the one in admin_token in the data dir or one that \
+             api-log token has made"
+        );
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// The token is not good for this.
+    pub(crate) fn forbidden(needed: Scope, given: Scope) -> Problem {
+        let detail = format!("this needs a token of scope {needed}, and this one has scope {given}");
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail.clone())
+            .with("needed_scope", needed.name())
+            .with("scope", given.name())
+            .with("detail", detail)
+    }
+
+    /// The request's target is longer than anything that is meant.
+    pub(crate) fn target_too_long(most: usize) -> Problem {
+        let detail = format!("path and query have more than {most} bytes");
+        Problem::new(StatusCode::URI_TOO_LONG, "target_too_long", detail.clone())
+            .with("cap_bytes", most.to_string())
+            .with("detail", detail)
+    }
+
+    /// The request's header block is larger than anything that is meant.
+    pub(crate) fn header_too_large(most: usize) -> Problem {
+        let detail = format!("the header fields have more than {most} bytes");
+        Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_too_large", detail.clone())
+            .with("cap_bytes", most.to_string())
+            .with("detail", detail)
+    }
+
+    /// There are as many connections as there may be.
+    pub(crate) fn too_many_connections(most: usize) -> Problem {
+        let detail = format!("{most} connections are open, and api.max_connections allows no more; try again");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", detail.clone())
+            .with("param", "api.max_connections")
+            .with("detail", detail)
     }
 
     /// Too many ask at once.
@@ -111,8 +148,13 @@ impl From<BytesRejection> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut answer = (self.status, Answer(Value::Object(self.members))).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let headers = answer.headers_mut();
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api-log\""));
+            }
+            _ => {}
         }
         answer
     }

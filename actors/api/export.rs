@@ -112,7 +112,7 @@ enum Told {
 /// `GET /api/export`.
 pub(crate) async fn export(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let params = Params::of(query.as_deref());
-    let asked = Asked::parse(&params, &api.parts.redact_profiles, &api.token.load().secret)?;
+    let asked = Asked::parse(&params, &api.parts.redact_profiles, &api.tokens.secret())?;
     let place = api.exports.try_take(0).ok_or_else(Problem::busy)?;
     let (tell, mut told) = mpsc::channel(CHUNKS_WAITING);
     let format = asked.format;

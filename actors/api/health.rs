@@ -19,7 +19,7 @@ pub(crate) async fn root() -> impl IntoResponse {
         "viewer": "https://github.com/2nd1st/api-log-viewer",
         "api": "/api",
         "healthz": "/healthz",
-        "docs": "every /api route wants Authorization: Bearer <admin_token>; see README.md",
+        "docs": "every /api route wants Authorization: Bearer <token>; see README.md",
     }))
 }
 
@@ -51,6 +51,12 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
             "accepted": parts.front.accepted.load(Ordering::Relaxed),
             "refused": parts.front.refused.load(Ordering::Relaxed),
             "accept_errors": parts.front.accept_errors.load(Ordering::Relaxed),
+        },
+        "api": {
+            "unauthorized": api.turned_away.unauthorized.load(Ordering::Relaxed),
+            "forbidden": api.turned_away.forbidden.load(Ordering::Relaxed),
+            "connections_refused": api.callers_refused.load(Ordering::Relaxed),
+            "access_log": parts.access_log.report(),
         },
         "reload": parts.last_reload.get(),
         "plugins": parts.plugins.report(),

@@ -126,6 +126,14 @@ impl Metrics<'_> {
         ] {
             self.one(MetricType::Counter, name, help, count.load(Ordering::Relaxed))?;
         }
+        let turned_away = &api.turned_away;
+        let causes = [("unauthorized", &turned_away.unauthorized), ("forbidden", &turned_away.forbidden)];
+        let labels = causes.map(|(cause, count)| ([("cause", cause)], count.load(Ordering::Relaxed)));
+        let refused: Vec<(Labels<'_>, u64)> = labels.iter().map(|(labels, count)| (&labels[..], *count)).collect();
+        let help = "Requests to the read API without a token that is accepted there";
+        self.family(MetricType::Counter, "api_requests_refused", help, &refused)?;
+        let help = "Lines of the access log that stand in its file";
+        self.one(MetricType::Counter, "access_log_lines", help, parts.access_log.written())?;
         if let Some(reload) = parts.last_reload.get() {
             let help = "Whether the configuration was taken over when it was read again the last time";
             self.one(MetricType::Gauge, "reload_applied", help, reload.applied.into())?;

@@ -1,20 +1,26 @@
 //! The read API: what people and tools ask the recorder.
 //!
-//! [`server`] owns the listener; [`routes`] says which path is answered by whom; [`auth`] asks for the token;
+//! [`server`] owns the listener; [`connection`] says how long a caller may be quiet; [`routes`] says which path is answered
+//! by whom, and [`scopes`] what for it needs; [`auth`] asks for that, of [`tokens`]; [`noting`] tells the [`access_log`] who read what;
 //! [`errors`] gives every failure one shape. [`readers`] are the index's read-only connections: no query waits
 //! for the index writer, none makes it wait, and none goes on for longer than `api.query_timeout`. [`streams`] are the
 //! answers that go on for long: they end with the API.
 
+pub(crate) mod access_log;
 mod auth;
+mod bodies;
 mod config;
+mod connection;
 mod errors;
 mod export;
+mod finish;
 mod health;
 mod index;
 mod inflight;
 mod lines;
 mod media;
 mod metrics;
+mod noting;
 mod overrides;
 mod params;
 mod plugins;
@@ -23,23 +29,26 @@ mod ready;
 mod replay;
 mod retention;
 mod routes;
+mod scopes;
 mod server;
 mod sessions;
 mod stats;
 mod streams;
 mod tail;
+mod tokens;
 mod traces;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use api_log::client;
 use api_log::config::Config;
 use api_log::counters::Counters;
 use api_log::export::profile::Profiles;
+use api_log::headers::Headers;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
-use api_log::store::token::{self, Token, TokenError};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -54,8 +63,10 @@ use crate::record::{LogShared, OpenSockets};
 use crate::retention::Live;
 use crate::system::LastReload;
 
+pub(crate) use connection::Limits;
 pub(crate) use export::byte_cap;
 pub(crate) use server::{Args, Msg, Server};
+pub(crate) use tokens::Tokens;
 
 /// What the routes read.
 pub(crate) struct State {
@@ -80,13 +91,25 @@ pub(crate) struct State {
     media_is_overridden: AtomicBool,
     /// `/metrics` asks for the token.
     metrics_want_token: AtomicBool,
-    /// What callers must show. Read again with the configuration.
-    token: ArcSwap<Token>,
+    /// What callers must show.
+    pub(crate) tokens: Arc<Tokens>,
+    /// How long callers may take.
+    limits: Arc<ArcSwap<Limits>>,
+    /// Requests that were turned away.
+    turned_away: auth::TurnedAway,
+    /// Connections that were one too many.
+    callers_refused: Arc<AtomicU64>,
 }
 
 /// What the API shows of the rest of the recorder: counters and probes, never an actor's mailbox.
 pub(crate) struct Parts {
-    pub(crate) token: Token,
+    pub(crate) tokens: Arc<Tokens>,
+    /// Who read what.
+    pub(crate) access_log: Arc<access_log::AccessLog>,
+    /// Connections at once.
+    pub(crate) max_connections: usize,
+    /// How long callers may take.
+    pub(crate) limits: Limits,
     pub(crate) layout: Layout,
     pub(crate) leases: Leases,
     pub(crate) retention: Arc<Live>,
@@ -133,11 +156,14 @@ impl State {
         let lookers = inflight::Lookers::default();
         parts.registry.show("api_inflight_followers", &lookers.followers);
         let callers = Arc::new(Depth::default());
-        let seen = callers.clone();
+        let callers_refused = Arc::new(AtomicU64::new(0));
+        let (seen, refused, most) = (callers.clone(), callers_refused.clone(), parts.max_connections as u64);
         parts.registry.show("api_queries", readers.room());
         parts.registry.show_bound("api_callers", move |name| {
             let (now, high_water) = seen.get();
-            BoundReport::new(name).count(now, high_water, Some(server::MAX_CONNECTIONS as u64))
+            BoundReport::new(name)
+                .count(now, high_water, Some(most))
+                .dropped("refused", refused.load(Ordering::Relaxed))
         });
         State {
             readers,
@@ -151,7 +177,10 @@ impl State {
             ending: streams::ending(),
             media_is_overridden: AtomicBool::new(parts.media_is_overridden),
             metrics_want_token: AtomicBool::new(parts.metrics_want_token),
-            token: ArcSwap::from_pointee(parts.token.clone()),
+            tokens: parts.tokens.clone(),
+            limits: Arc::new(ArcSwap::from_pointee(parts.limits)),
+            turned_away: auth::TurnedAway::default(),
+            callers_refused,
             parts,
         }
     }
@@ -160,30 +189,15 @@ impl State {
     pub(crate) fn take_over(&self, config: &Config) {
         self.metrics_want_token.store(config.api.metrics_auth, Ordering::Relaxed);
         self.readers.set_timeout(config.api.query_timeout);
+        self.limits.store(Arc::new(Limits::of(config)));
         if !self.media_is_overridden.load(Ordering::Relaxed) {
             self.parts.shared.saves_media.store(config.media.save_attachments, Ordering::Relaxed);
         }
     }
 
-    /// The token's file may be another one: what stands in it counts from now on.
-    pub(crate) fn take_token(&self) {
-        match self.read_token_again() {
-            Ok(false) => {}
-            Ok(true) => tracing::info!("the read API's token is another one"),
-            Err(error) => tracing::error!(%error, "the read API's token stays as it was"),
-        }
-    }
-
-    /// Reads the token's file again: `true` if there is another one in it.
-    ///
-    /// # Errors
-    /// It cannot be read, or is empty; the token stays.
-    pub(crate) fn read_token_again(&self) -> Result<bool, TokenError> {
-        let token = token::read(&self.parts.layout.token())?;
-        let is_other = token.secret != self.token.load().secret;
-        if is_other {
-            self.token.store(Arc::new(token));
-        }
-        Ok(is_other)
+    /// From where a request comes: what trusted proxies say, else its peer's address.
+    fn client(&self, headers: &axum::http::HeaderMap, peer: server::Peer) -> String {
+        let known: Headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        client::address(&known, peer.0, &self.parts.shared.settings.trusted_proxies)
     }
 }

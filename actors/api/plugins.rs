@@ -17,8 +17,6 @@ use super::errors::{Answer, Problem};
 use crate::plugins::registry::Msg;
 use crate::plugins::{Change, ChangeError, Changed};
 
-/// Longest list, in bytes.
-const MOST_BYTES: usize = 65_536;
 /// How long to wait for a registry that is just being started again.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often to ask meanwhile.
@@ -43,7 +41,7 @@ pub(crate) async fn replace(
     State(api): State<Arc<Api>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    let list = wanted(&taken(body)?)?;
+    let list = wanted(&body?)?;
     match asked(&api, Change::Replace(list)).await? {
         Changed::List(list) => Ok(Answer(json!({"ok": true, "instances": shown(&list), "errors": []}))),
         Changed::One(_) | Changed::Removed => Err(Problem::server_error(&"an answer to another question")),
@@ -57,7 +55,7 @@ pub(crate) async fn patch(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Path(id) = id.map_err(|error| Problem::bad_body(error.body_text()))?;
-    let changes = changes(&taken(body)?)?;
+    let changes = changes(&body?)?;
     let patch = Box::new(move |index, instance: &Instance| {
         let mut value = instance.shown();
         for (name, change) in changes {
@@ -140,17 +138,6 @@ fn bad_instance(bad: &BadInstance) -> Problem {
     match &bad.id {
         Some(id) => problem.with("id", id.clone()),
         None => problem,
-    }
-}
-
-/// The body, if it is not too long.
-fn taken(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    let too_long = || Problem::bad_body(format!("it is longer than {MOST_BYTES} bytes"));
-    match body {
-        Ok(body) if body.len() <= MOST_BYTES => Ok(body),
-        Ok(_) => Err(too_long()),
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_long()),
-        Err(rejection) => Err(rejection.into()),
     }
 }
 

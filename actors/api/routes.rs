@@ -1,26 +1,22 @@
-//! Which path is answered by whom.
+//! Which path is answered by whom. What asking for it needs stands in `scopes.rs`.
 
-use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::header::{ALLOW, CACHE_CONTROL, HeaderName};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::http::header::ALLOW;
+use axum::middleware;
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post, put};
-use futures_util::FutureExt;
 
 use super::errors::Problem;
+use super::finish::finish;
 use super::{
-    State, auth, config, export, health, index, inflight, media, metrics, plugins, ready, replay, retention, sessions,
-    stats, tail, traces,
+    State, auth, bodies, config, export, health, index, inflight, media, metrics, plugins, ready, replay, retention,
+    sessions, stats, tail, traces,
 };
-
-/// Largest body of any request, in bytes. Routes that take one say less.
-const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// All routes.
 pub(crate) fn router(state: Arc<State>) -> Router {
@@ -83,7 +79,20 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         )
         .merge(protected)
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(axum::extract::DefaultBodyLimit::max(bodies::MOST_BYTES))
+        .layer(middleware::from_fn(finish))
+        .with_state(state)
+}
+
+/// What those are told whose connection is one too many; whoever asks how the recorder is gets an answer all the same.
+pub(super) fn refusing(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/healthz", open(health::healthz))
+        .route("/readyz", open(ready::readyz))
+        .fallback(|api: axum::extract::State<Arc<State>>| async move {
+            api.callers_refused.fetch_add(1, Ordering::Relaxed);
+            Problem::too_many_connections(api.parts.max_connections)
+        })
         .layer(middleware::from_fn(finish))
         .with_state(state)
 }
@@ -109,29 +118,4 @@ fn changes<H: Handler<T, Arc<State>>, T: 'static>(handler: H, state: &Arc<State>
 
 async fn wrong_method(allowed: &'static str) -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, allowed)], "method not allowed\n")
-}
-
-/// What every answer has in common; and a handler's panic is one answer's failure, not the server's.
-async fn finish(request: Request, next: Next) -> Response {
-    let answer = async {
-        fault!(await "api");
-        next.run(request).await
-    };
-    let answered = std::panic::AssertUnwindSafe(answer).catch_unwind().await;
-    let mut answer = answered.unwrap_or_else(|panic| {
-        tracing::error!(panic = panic_text(&*panic), "an API handler panicked");
-        Problem::server_panic().into_response()
-    });
-    let headers = answer.headers_mut();
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-    answer
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without text")
 }

@@ -1,26 +1,34 @@
 //! The API's server: owns the listener and the replies under way, which is what its crash costs.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::connection::{Activity, Limits, Told};
+use super::streams::Holding;
 use super::{State, routes};
 use crate::kit::beside;
 
-/// How long a caller may take to send a request's headers.
-const READ_HEADER: Duration = Duration::from_secs(10);
-/// Longest header block, in bytes.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// Callers at once.
-pub(super) const MAX_CONNECTIONS: usize = 1024;
+/// Longest header block, in bytes, and most fields of it.
+pub(super) const MAX_HEADER_BYTES: usize = 64 * 1024;
+const MAX_HEADER_FIELDS: usize = 100;
+/// Connections beyond the limit that are being told so; more wait to be accepted.
+const REFUSED_AT_ONCE: usize = 64;
 /// How long replies under way may take when the recorder ends.
 const GRACE: Duration = Duration::from_secs(5);
 /// Pause after an accept error.
@@ -84,24 +92,26 @@ impl Actor for Server {
 }
 
 async fn serve(socket: tokio::net::TcpListener, state: Arc<State>, mut stopping: watch::Receiver<bool>) {
-    let router = routes::router(state.clone());
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(READ_HEADER).max_buf_size(MAX_HEADER_BYTES);
+    let (router, refusing) = (routes::router(state.clone()), routes::refusing(state.clone()));
     let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
+    let (mut connections, mut refused) = (JoinSet::new(), JoinSet::new());
+    let most = state.parts.max_connections;
     loop {
         state.callers.set(connections.len());
         tokio::select! {
             () = told_to_stop(&mut stopping) => break,
             Some(_) = connections.join_next() => {}
-            accepted = socket.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
+            Some(_) = refused.join_next() => {}
+            accepted = socket.accept(), if connections.len() < most || refused.len() < REFUSED_AT_ONCE => match accepted {
+                Ok((stream, peer)) => {
                     fault!("api.accept");
                     let _ = stream.set_nodelay(true);
-                    let service = TowerToHyperService::new(router.clone());
-                    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-                    // How a caller's connection ends is the caller's affair.
-                    connections.spawn(graceful.watch(connection));
+                    let caller = Caller { stream, peer: Peer(peer), limits: state.limits.clone() };
+                    if connections.len() < most {
+                        connections.spawn(caller.serve(router.clone(), Stays::ForMore, &graceful));
+                    } else {
+                        refused.spawn(caller.serve(refusing.clone(), Stays::ForOneAnswer, &graceful));
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the API cannot accept connections; trying again");
@@ -112,6 +122,59 @@ async fn serve(socket: tokio::net::TcpListener, state: Arc<State>, mut stopping:
     }
     drop(socket);
     graceful.shutdown().await;
+}
+
+/// Who is at the other end of a request's connection; stands in its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// A connection that was accepted.
+struct Caller {
+    stream: TcpStream,
+    peer: Peer,
+    limits: Arc<ArcSwap<Limits>>,
+}
+
+/// How long a connection is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    ForMore,
+    ForOneAnswer,
+}
+
+impl Caller {
+    /// Serves it, until it ends or has been quiet for too long. How it ends is the caller's affair.
+    fn serve(self, router: Router, stays: Stays, graceful: &GracefulShutdown) -> impl Future<Output = ()> + use<> {
+        let Caller { stream, peer, limits } = self;
+        let activity = Activity::new();
+        let (socket, seen) = (Told::new(stream, activity.clone()), activity.clone());
+        let service = TowerToHyperService::new(router);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let open = seen.open();
+            request.extensions_mut().insert(peer);
+            let answer = service.call(request);
+            async move { answer.await.map(|it| it.map(|body| Holding::body(body, open))) }
+        });
+        let mut builder = http1::Builder::new();
+        // What it would bound, the activity does, and tells heads from pauses.
+        builder.timer(TokioTimer::new()).header_read_timeout(None);
+        builder.max_buf_size(MAX_HEADER_BYTES).max_headers(MAX_HEADER_FIELDS).keep_alive(stays == Stays::ForMore);
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(socket), service));
+        async move {
+            let mut connection = pin!(connection);
+            loop {
+                let limits = **limits.load();
+                tokio::select! {
+                    _ = &mut connection => return,
+                    () = tokio::time::sleep(limits.period()) => {
+                        if activity.is_overdue(&limits, Instant::now()) {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {

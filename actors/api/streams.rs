@@ -58,12 +58,18 @@ pub(super) fn until_the_end(api: &Api, body: Body) -> Body {
         // An error means that there is no API any more.
         let _ = ending.wait_for(|it| *it).await;
     };
-    Body::new(Ending { body, ended: Box::pin(ended) })
+    until(ended, "the recorder ends", body)
+}
+
+/// A body that breaks off when something has happened, for this reason.
+pub(super) fn until(ended: impl Future<Output = ()> + Send + 'static, why: &'static str, body: Body) -> Body {
+    Body::new(Ending { body, ended: Box::pin(ended), why })
 }
 
 struct Ending<F> {
     body: Body,
     ended: Pin<Box<F>>,
+    why: &'static str,
 }
 
 impl<F: Future<Output = ()> + Send> HttpBody for Ending<F> {
@@ -72,7 +78,7 @@ impl<F: Future<Output = ()> + Send> HttpBody for Ending<F> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Err(axum::Error::new("the recorder ends"))));
+            return Poll::Ready(Some(Err(axum::Error::new(self.why))));
         }
         Pin::new(&mut self.body).poll_frame(cx)
     }

@@ -9,6 +9,8 @@ use api_log::ids::{Date, UnixMillis};
 use api_log::index::filter::StatusFilter;
 use clap::Parser;
 
+use super::token::Token;
+
 /// What the command line asks for.
 #[derive(Debug, Parser)]
 #[command(
@@ -44,6 +46,9 @@ pub(crate) enum Command {
     Package(Package),
     /// Check the data dir against itself
     Verify(Verify),
+    /// Make, list and revoke tokens of the read API
+    #[command(subcommand)]
+    Token(Token),
 }
 
 /// How the index is made anew.
@@ -322,7 +327,7 @@ mod tests {
             .map(|it| it.render_help().to_string())
             .chain(command.get_subcommands_mut().map(|it| it.render_help().to_string()))
             .collect::<Vec<_>>();
-        assert_eq!(helps.len(), 8);
+        assert_eq!(helps.len(), 9);
         for help in helps {
             assert!(help.lines().count() <= 24, "{help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");

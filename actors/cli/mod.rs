@@ -7,6 +7,7 @@ mod package;
 mod progress;
 mod rebuild;
 mod serve;
+mod token;
 mod validate;
 mod verify;
 
@@ -48,6 +49,10 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(config) => package::run(asked, &config),
             // Every error of it is a 1, as its users know it.
             Err(_) => ExitCode::FAILURE,
+        },
+        Command::Token(asked) => match load(args.config.as_deref()) {
+            Ok(config) => token::run(asked, &config),
+            Err(exit) => exit,
         },
         Command::Verify(asked) => match load(args.config.as_deref()) {
             Ok(config) => verify::run(asked, &config),

@@ -2,6 +2,7 @@
 //! after the other it carries them out. A crash costs the change under way, which is then kept whole or not at all: it
 //! begins by reading what stands in the file.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +38,9 @@ pub(crate) enum Msg {
 #[derive(Clone)]
 pub(crate) struct Args {
     pub(crate) plugins: Arc<Plugins>,
-    /// The token's file may be another one, too.
-    pub(crate) read_token_again: Arc<dyn Fn() + Send + Sync>,
+    /// The files of tokens may be other ones, too.
+    pub(crate) token_file: PathBuf,
+    pub(crate) read_tokens_again: Arc<dyn Fn() + Send + Sync>,
     pub(crate) slot: Slot<Msg>,
     pub(crate) health: Arc<ChildHealth>,
 }
@@ -96,7 +98,7 @@ impl State {
             // First the watch: what happens from here on is heard.
             let watch = args.watch(watch);
             let looked = args.plugins.look();
-            (args.read_token_again)();
+            (args.read_tokens_again)();
             (watch, looked)
         });
         let (watch, looked) = looked.await?;
@@ -117,7 +119,11 @@ impl Args {
             Some(mut watch) => watch.renew().map(|()| watch),
             None => {
                 let slot = self.slot.clone();
-                let files = vec![self.plugins.overrides.path().to_owned(), self.plugins.layout.token()];
+                let files = vec![
+                    self.plugins.overrides.path().to_owned(),
+                    self.plugins.layout.token(),
+                    self.token_file.clone(),
+                ];
                 // Nobody there: the next one looks when it starts.
                 Watch::new(files, move || drop(slot.cast(Msg::Heard)))
             }
@@ -125,7 +131,7 @@ impl Args {
         let unwatched = watched.as_ref().err().map(ToString::to_string);
         let is_news = std::mem::replace(&mut self.plugins.standing.lock().unwatched, unwatched.clone()) != unwatched;
         if let (Some(error), true) = (unwatched, is_news) {
-            tracing::error!(error, "edits of runtime_overrides.json are not heard of; SIGHUP reads it");
+            tracing::error!(error, "edits of runtime_overrides.json and of tokens are not heard of; SIGHUP reads them");
         }
         watched.ok()
     }

@@ -59,17 +59,9 @@ impl System {
                 }
                 current.adopt(&new);
                 self.take_over(current);
-                match self.api.read_token_again() {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        tracing::info!("the read API's token is another one");
-                        reload.changed.push("admin_token".to_owned());
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the read API's token stays as it was");
-                        reload.complaints.push(error.to_string());
-                    }
-                }
+                let tokens = self.api.tokens.read_again();
+                reload.changed.extend(tokens.changed.into_iter().map(str::to_owned));
+                reload.complaints.extend(tokens.complaints);
                 tracing::info!(changed = reload.changed.len(), needs_restart = reload.needs_restart.len(), "reloaded");
             }
             Err(complaints) => {

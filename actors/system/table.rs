@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{COUNT_GRACE, DRAIN_GRACE, Slots, watching};
 use crate::api;
+use crate::api::access_log::{self, AccessLog};
 use crate::kit::{Child, Escalation, Patience, Plan, Registry, Watchdog};
 use crate::plugins::{Plugins, registry as registry_of_plugins};
 use crate::proxy::listener::{self, Front};
@@ -41,6 +42,7 @@ pub(super) struct Parts {
     pub(super) open_sockets: Arc<OpenSockets>,
     pub(super) front: Arc<Front>,
     pub(super) api: api::Args,
+    pub(super) access_log: Arc<AccessLog>,
     pub(super) plugins: Arc<Plugins>,
     pub(super) door: index::Door,
     pub(super) storage: Storage,
@@ -149,14 +151,19 @@ impl Parts {
             Child::actor("finalizers", &slots.finalizers, move || (finalizers::Finalizers, args.clone()))
         };
         let plugins = {
-            let api = api.state.clone();
+            let tokens = api.state.tokens.clone();
             let args = registry_of_plugins::Args {
                 plugins: self.plugins,
-                read_token_again: Arc::new(move || api.take_token()),
+                token_file: tokens.path().to_owned(),
+                read_tokens_again: Arc::new(move || drop(tokens.read_again())),
                 slot: slots.plugins.clone(),
                 health: registry.child("plugins"),
             };
             Child::actor("plugins", &slots.plugins, move || (registry_of_plugins::Registry, args.clone()))
+        };
+        let access_log = {
+            let args = access_log::Args { log: self.access_log, health: registry.child("access_log") };
+            Child::actor("access_log", &slots.access_log, move || (access_log::AccessWriter, args.clone()))
         };
         let api = Child::actor("api", &slots.api, move || (api::Server, api.clone()));
         let listener = {
@@ -193,6 +200,7 @@ impl Parts {
                 recovery.on(recording.clone()),
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 plugins.on(recording.clone()),
+                access_log.on(recording.clone()),
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
                 watchdog,

@@ -41,8 +41,11 @@ const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instruction
 /// Work that is counted, with all that it needs made beforehand.
 type Work = Box<dyn FnMut()>;
 
-/// What is counted, by name.
-const CASES: &[(&str, fn() -> Work)] = &[
+/// A name, and how the work is made.
+type Case = (&'static str, fn() -> Work);
+
+/// What is counted.
+const CASES: &[Case] = &[
     ("capture_append_100_chunks", capture_append),
     ("capture_read_100_chunks", capture_read),
     ("sse_split_500_events", sse_split),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::access_log::AccessLog;
 use super::address::{ListenAddress, Upstream};
 use super::fsync::Fsync;
 use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
@@ -12,7 +13,7 @@ use super::lists::{Instances, Networks, Patterns, RedactProfiles};
 use super::seal::Seal;
 use super::sources::Reader;
 use super::table::{ANY, Change, Key, Rules, configuration};
-use super::texts::{Digest, Folder, Mount, Optional, Secret, Text};
+use super::texts::{Digest, FilePath, Folder, Mount, Optional, Secret, Text};
 use crate::export::profile::Profiles;
 use crate::plugin::instance::Instance;
 use crate::plugin::path_patterns::PathPatterns;
@@ -49,6 +50,18 @@ configuration! {
     api: Api {
         /// Where the API and the viewer are served.
         listen: ListenAddress as ListenAddress = ":7862", ANY;
+        /// How many connections may be open at once. One more is answered with 503, but for `/healthz` and `/readyz`.
+        max_connections: usize as Count<usize> = "1024", ANY.range(1, 1_000_000);
+        /// A file of further tokens, each with its scope, as `api-log token` makes them; empty = `tokens` in the data
+        /// folder. It is read again when it changes.
+        token_file: Option<PathBuf> as Optional<FilePath> = "", ANY;
+        /// Whether it is written down who read which trace, a JSON line for each request; true = `access.jsonl` in the
+        /// data folder.
+        access_log: AccessLog as AccessLog = "false", ANY;
+        /// How large that file may become before it is set aside and the next one is begun.
+        access_log_bytes: u64 as Size<u64> = "16MiB", ANY.range(4 << 10, TIB);
+        /// How many files that were set aside are kept.
+        access_log_files: u32 as Count<u32> = "8", ANY.range(0, 10_000);
         /// Whether `/metrics` asks for the token too. It holds counts and names of parts, nothing of what was recorded.
         metrics_auth: bool as Switch = "false", ANY.reloadable();
         /// How long a question to the index may take before it is stopped and answered with 504.
@@ -114,7 +127,7 @@ configuration! {
     }
     /// How long things may take.
     timeouts: Timeouts {
-        /// How long a client may take to send a request's headers.
+        /// How long a client may take to send a request's headers; and to send the body of one to the read API.
         read_header: Duration as Span = "10s", ANY.reloadable().seconds().range(1, YEAR);
         /// How long a client's connection may stay open without a request.
         idle: Duration as Span = "2m", ANY.reloadable().seconds().range(1, YEAR);

@@ -3,6 +3,7 @@
 //! Everything known about a key stands in one row of the table in `keys.rs`: from it come the typed [`Config`], the
 //! reading and checking of file and environment, the variable names and the documented example file.
 
+mod access_log;
 mod address;
 mod complaint;
 mod cross_checks;
@@ -23,6 +24,7 @@ mod yaml;
 
 use std::path::Path;
 
+pub use access_log::AccessLog;
 pub use address::{ListenAddress, ListenHost, Upstream};
 pub use complaint::{Complaint, Complaints, Origin, Warning};
 pub use example::example;

@@ -32,6 +32,26 @@ impl Scalar for Folder {
     }
 }
 
+/// The path of a file.
+pub(super) struct FilePath;
+
+impl Scalar for FilePath {
+    type Value = PathBuf;
+    const NAME: &'static str = Folder::NAME;
+
+    fn parse(text: &str) -> Result<PathBuf, String> {
+        Folder::parse(text)
+    }
+
+    fn choices(_: Rules) -> String {
+        "the path of a file".to_owned()
+    }
+
+    fn text(value: &PathBuf) -> String {
+        Folder::text(value)
+    }
+}
+
 /// A kind whose empty text means that nothing is chosen.
 pub(super) struct Optional<S>(PhantomData<S>);
 

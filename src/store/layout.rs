@@ -69,6 +69,16 @@ impl Layout {
         self.root.join("admin_token")
     }
 
+    /// Further bearers, by their digests, unless configured elsewhere.
+    pub fn tokens(&self) -> PathBuf {
+        self.root.join("tokens")
+    }
+
+    /// Who read what, unless configured elsewhere. Those set aside have a number behind.
+    pub fn access_log(&self) -> PathBuf {
+        self.root.join("access.jsonl")
+    }
+
     /// Held by the recorder that owns the data dir.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")

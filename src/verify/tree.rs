@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Beside, Finding, Kind, Report, Subject, VerifyError};
+use crate::access;
 use crate::capture::place::{self, Folder};
 use crate::capture::spool;
 use crate::ids::{Date, SegmentId, ShortKey};
@@ -210,9 +211,11 @@ fn of_root(layout: &Layout, path: &Path, name: &str) -> Entry {
     let is = |other: PathBuf| path == other;
     if is(layout.viewer_cache()) {
         Entry::Fixed
-    } else if is(overrides::unfinished(&layout.overrides())) {
+    } else if is(overrides::unfinished(&layout.overrides())) || is(access::unfinished(&layout.tokens())) {
         Entry::Unfinished
     } else if is(layout.token())
+        || is(layout.tokens())
+        || is_access_log(layout, path)
         || is(layout.overrides())
         || is(layout.lock())
         || is(layout.identity())
@@ -222,6 +225,13 @@ fn of_root(layout: &Layout, path: &Path, name: &str) -> Entry {
     } else {
         Entry::Foreign
     }
+}
+
+/// Whether it is the access log, or one that was set aside.
+fn is_access_log(layout: &Layout, path: &Path) -> bool {
+    let log = layout.access_log();
+    let number = path.to_str().zip(log.to_str()).and_then(|(path, log)| path.strip_prefix(log));
+    number.is_some_and(|it| it.is_empty() || it.strip_prefix('.').is_some_and(|it| it.parse::<u32>().is_ok()))
 }
 
 /// Whether it is a day's or a bucket's folder with nothing in it.

@@ -5,11 +5,13 @@
 mod seed;
 mod stack;
 
+mod access_log;
 mod answers;
 mod attachments;
 mod contract;
 mod detail;
 mod export;
+mod hardening;
 mod health;
 mod inflight;
 mod lists;
@@ -24,4 +26,5 @@ mod search;
 mod sessions;
 mod stats;
 mod tail;
+mod tokens;
 mod verify;

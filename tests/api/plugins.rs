@@ -80,8 +80,8 @@ fn what_is_refused_is_named_and_changes_neither_file_nor_set() {
     let longer = " ".repeat(2 << 20);
     for (target, body, status, expected) in [
         ("", "{", 400, json!({"error": "bad_body"})),
-        ("", &long, 400, json!({"error": "bad_body"})),
-        ("", &longer, 400, json!({"error": "bad_body"})),
+        ("", &long, 413, json!({"error": "body_too_large", "cap_bytes": "65536"})),
+        ("", &longer, 413, json!({"error": "body_too_large", "cap_bytes": "65536"})),
         ("", r#"{"instances":[],"more":1}"#, 400, json!({"error": "bad_body"})),
         ("", r#"{"instances":[{"type":"tag","id":"a","more":1}]}"#, 400, json!({"error": "bad_body"})),
         ("", r#"{"instances":[{"type":"tag","id":7}]}"#, 400, json!({"error": "bad_body", "index": "0"})),

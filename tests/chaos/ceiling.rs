@@ -48,6 +48,7 @@ fn is_recorded_at_the_next_start(mut stand: Stand, outcome: &Outcome, recovered:
     let (ledger, recording) = (&health["ledger"], &health["recording"]);
     assert_eq!((&recording["recovered"], &recording["unreadable_logs"]), (&recovered.into(), &0.into()), "{recording}");
     assert_eq!((&ledger["accepted"], &ledger["recorded"]), (&recovered.into(), &recovered.into()), "{ledger}");
+    stand.indexed();
     stand.end();
     nothing_is_lost(&stand, outcome, 0);
 }

@@ -18,6 +18,8 @@ const LONG_ACT: Duration = Duration::from_secs(6);
 /// A point, and the ways in which it fails here. A hang is longer than the watchdog's patience where that watches,
 /// and each ends by itself; what blocks a thread is shorter.
 pub(crate) const POINTS: &[(&str, &[&str])] = &[
+    ("access_log", &["panic times=2", "hang for=20s times=1"]),
+    ("access_log.write", &["panic times=2", "io error=enospc times=3", "block for=300ms times=1"]),
     ("api", &["panic times=2", "hang for=300ms times=2", "block for=200ms times=1"]),
     ("api.accept", &["panic times=2", "block for=200ms times=1"]),
     ("api.read", &["panic times=2", "hang for=400ms times=2"]),
@@ -73,11 +75,17 @@ pub(crate) struct Schedule {
     random: StdRng,
     /// Still to come of this round.
     deck: Vec<(&'static str, &'static str)>,
+    rounds: u64,
 }
 
 impl Schedule {
     pub(crate) fn new(seed: u64) -> Schedule {
-        Schedule { random: StdRng::seed_from_u64(seed), deck: Vec::new() }
+        Schedule { random: StdRng::seed_from_u64(seed), deck: Vec::new(), rounds: 0 }
+    }
+
+    /// Whether every way of every point has come up.
+    pub(crate) fn is_round(&self) -> bool {
+        self.rounds > 1 || self.rounds == 1 && self.deck.is_empty()
     }
 
     /// The next one: two or three points that fail in one of their ways. Within a round every way of every point comes
@@ -90,6 +98,7 @@ impl Schedule {
                 self.deck =
                     POINTS.iter().flat_map(|(point, ways)| ways.iter().map(move |way| (*point, *way))).collect();
                 self.deck.shuffle(&mut self.random);
+                self.rounds += 1;
             }
             let next = self.deck.pop().unwrap();
             // A point has one way at a time.

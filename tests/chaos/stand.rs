@@ -157,6 +157,11 @@ impl Stand {
         named(&self.health()["supervision"]["nurseries"], name)
     }
 
+    /// How much a bound holds now.
+    pub(crate) fn bound(&self, name: &str) -> u64 {
+        named(&self.health()["bounds"], name)["count"]["depth"].as_u64().unwrap()
+    }
+
     /// Waits until every exchange has its outcome, and gives the health document of that moment: the ledger balances.
     pub(crate) fn settled(&self) -> Value {
         until("every exchange has its outcome", || {
@@ -168,6 +173,23 @@ impl Stand {
                 false => Err(format!("{ledger} {captures}")),
             }
         })
+    }
+
+    /// Waits until recovery is done, whatever else goes on, and gives the health document of that moment.
+    pub(crate) fn recovered(&self) -> Value {
+        until("recovery is done", || {
+            let health = self.health();
+            let captures = &health["captures"];
+            if captures["recovery"] == "done" { Ok(health) } else { Err(captures.to_string()) }
+        })
+    }
+
+    /// Waits until the index holds what the files hold: an end in order does not wait for that longer than it may.
+    pub(crate) fn indexed(&self) {
+        until("the index has caught up", || {
+            let index = &self.health()["index"];
+            if is_current(index) { Ok(()) } else { Err(index.to_string()) }
+        });
     }
 
     /// What the process takes now.
@@ -267,6 +289,11 @@ pub(crate) fn ask(api: SocketAddr, data_dir: &Path, method: &str, path: &str, bo
     let answer = String::from_utf8(answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// Whether the index has all that the files have.
+pub(crate) fn is_current(index: &Value) -> bool {
+    index["state"] == "current" && index["rows_waiting"] == 0 && index["behind_segments"] == 0
 }
 
 fn named(list: &Value, name: &str) -> Value {

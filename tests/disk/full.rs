@@ -10,7 +10,7 @@ use crate::wire::Gateway;
 const MIB: usize = 1 << 20;
 
 /// Fills a file until the disk, or this number of bytes, is full; the file.
-fn fill(folder: &Path, name: &str, bytes: usize) -> PathBuf {
+pub(crate) fn fill(folder: &Path, name: &str, bytes: usize) -> PathBuf {
     let path = folder.join(name);
     let mut file = File::create(&path).unwrap();
     let mut written = 0;

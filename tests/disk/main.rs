@@ -12,6 +12,7 @@ mod recorder;
 #[allow(dead_code, reason = "shared with the tests of `e2e`")]
 mod wire;
 
+mod access_log;
 mod full;
 mod mounted;
 mod read_only;
