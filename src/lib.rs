@@ -30,6 +30,7 @@
 //! | set | the instances that act, unchangeable; an exchange keeps the one that it began under |
 //! | note | what an instance did to an exchange |
 //! | placeholder | what stands in place of a redacted value |
+//! | transcript | what was said in a trace, read for people: messages of parts |
 //! | scope | what a token of the read API is good for: *viewer* reads, *admin* changes too |
 //! | keyring | the tokens that the read API accepts |
 //! | work | a long task that tells how far it is, and can be called off |
@@ -55,6 +56,8 @@ pub mod socket;
 pub mod trace;
 
 pub mod media;
+
+pub mod transcript;
 
 pub mod jsonl;
 pub mod store;
