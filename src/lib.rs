@@ -64,12 +64,14 @@ pub mod diff;
 pub mod jsonl;
 pub mod store;
 
+pub mod recordings;
 pub mod replay;
 
 pub mod capture;
 
 pub mod index;
 
+pub mod curl;
 pub mod export;
 pub mod verify;
 
