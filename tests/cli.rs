@@ -46,6 +46,9 @@ fn help_fits_a_screen() {
         &["-help"],
         &["demo", "--help"],
         &["mock", "--help"],
+        &["tail", "-h"],
+        &["show", "-h"],
+        &["replay", "-h"],
         &["package", "-h"],
         &["verify", "-h"],
     ] {
