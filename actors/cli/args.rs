@@ -19,7 +19,7 @@ use super::token::Token;
     version,
     about = "tcpdump for LLM gateways: a transparent recording proxy",
     after_help = "Each configuration key is an environment variable too, which wins over the file:\n\
-                  proxy.upstream is APILOG_PROXY_UPSTREAM. See config/api-log.example.yaml for all.",
+                  proxy.upstream is APILOG_PROXY_UPSTREAM. config/api-log.example.yaml has all.",
     max_term_width = 80,
     disable_help_subcommand = true
 )]
