@@ -192,7 +192,7 @@ fn is_localhost(name: &str) -> bool {
 }
 
 /// RFC 3986 §3.3: segments of `pchar` with whole percent escapes.
-pub(super) fn is_path(path: &str) -> bool {
+fn is_path(path: &str) -> bool {
     let bytes = path.as_bytes();
     bytes.iter().enumerate().all(|(at, byte)| match byte {
         b'%' => bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)),
