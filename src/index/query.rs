@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{KeyHash, Place, TraceId, UnixMillis};
 use crate::index::filter::{Cursor, Filter};
 use crate::index::texts::Snippet;
 
+mod fresh;
 mod plan;
 pub mod selection;
 pub mod stored;
@@ -18,15 +19,15 @@ pub mod tail;
 pub(super) use plan::{conditions, conditions_behind, fewest, pick};
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TraceRow {
     /// Its id.
     pub id: String,
     /// When its request head had been received.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub ts_start: UnixMillis,
     /// When it had ended.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub ts_end: UnixMillis,
     /// The client's address.
     pub client: String,
@@ -103,7 +104,7 @@ pub struct TraceRow {
     /// The provider's error type or code.
     pub error_type: Option<String>,
     /// Where what was searched for stands in its texts; absent where nothing was searched for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub snippet: Option<Snippet>,
 }
 
@@ -301,4 +302,9 @@ pub(super) fn target(mut path: String, query: Option<&str>) -> String {
 /// Serializes a value as its text.
 pub(super) fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+/// Reads a value from its text.
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixMillis, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
