@@ -1,5 +1,7 @@
 //! What a list is asked for: typed, and read from query parameters once.
 
+mod passes;
+
 use std::fmt;
 use std::str::FromStr;
 
