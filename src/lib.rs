@@ -30,12 +30,14 @@
 //! | set | the instances that act, unchangeable; an exchange keeps the one that it began under |
 //! | note | what an instance did to an exchange |
 //! | placeholder | what stands in place of a redacted value |
+//! | transcript | what was said in a trace, read for people: messages of parts |
 //! | scope | what a token of the read API is good for: *viewer* reads, *admin* changes too |
 //! | keyring | the tokens that the read API accepts |
 //! | site | the files of the web viewer that are served; a *release* of it is fetched and unpacked into one |
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
+pub mod described;
 pub mod ids;
 
 pub mod exchange;
@@ -57,15 +59,21 @@ pub mod trace;
 
 pub mod media;
 
+pub mod transcript;
+
+pub mod diff;
+
 pub mod jsonl;
 pub mod store;
 
+pub mod recordings;
 pub mod replay;
 
 pub mod capture;
 
 pub mod index;
 
+pub mod curl;
 pub mod export;
 pub mod verify;
 

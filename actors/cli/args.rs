@@ -11,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use super::completions::Completions;
 use super::exit::Code;
 use super::man::Manual;
+use super::look;
 use super::token::Token;
 use super::validate::Validate;
 use super::{config, examples};
@@ -45,6 +46,12 @@ pub(crate) enum Command {
     Config(config::Asked),
     /// Make the index anew from the files
     Rebuild(Rebuild),
+    /// Show traffic as it is recorded, a line for each trace
+    Tail(Box<look::args::Tail>),
+    /// Show a trace as a conversation
+    Show(look::args::Show),
+    /// Send a recorded stream again, to standard output
+    Replay(look::args::Replay),
     /// Run a mock gateway that speaks every protocol
     Mock(Mock),
     /// Pack recorded traces into a zip archive
@@ -95,6 +102,15 @@ pub(crate) struct Mock {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7860")]
     pub(crate) listen: api_log::config::ListenAddress,
+    /// Answer from the recordings of this data dir; never asks an upstream
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Option<PathBuf>,
+    /// So many times as fast as it was recorded, up to 100
+    #[arg(long, value_name = "N", default_value = "1", requires = "from")]
+    pub(crate) speed: look::args::Speed,
+    /// Without pauses
+    #[arg(long, requires = "from")]
+    pub(crate) nodelay: bool,
 }
 
 /// What to pack. All that is given must hold.

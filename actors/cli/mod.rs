@@ -7,6 +7,7 @@ mod demo;
 mod examples;
 mod exit;
 mod healthcheck;
+mod look;
 mod man;
 mod mock;
 mod package;
@@ -47,6 +48,9 @@ fn obey(args: Args) -> Result<Code, Code> {
         Command::Config(asked) => config::run(&asked, file),
         Command::Rebuild(asked) => rebuild::run(&load(file)?, asked),
         Command::Mock(mock) => mock::run(mock),
+        Command::Tail(asked) => look::tail(*asked, &load(file)?),
+        Command::Show(asked) => look::show(asked, &load(file)?),
+        Command::Replay(asked) => look::replay(asked, &load(file)?),
         // Every error of it is a 1, as its users know it.
         Command::Package(asked) => package::run(asked, &load(file).map_err(|_| Code::Failed)?),
         Command::Token(asked) => token::run(asked, &load(file)?),
@@ -106,6 +110,10 @@ fn gather(file: Option<&Path>) -> (Sources, Vec<Complaint>) {
     let mut complaints = Vec::new();
     for (name, value) in std::env::vars_os() {
         let (Ok(name), value) = (name.into_string(), value.into_string()) else { continue };
+        if name == look::TOKEN_VARIABLE {
+            // A client's, and no setting of the recorder.
+            continue;
+        }
         match value {
             Ok(value) => variables.push((name, value)),
             Err(_) if name.starts_with("APILOG_") => {

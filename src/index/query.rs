@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::exchange::End;
 use crate::ids::{KeyHash, Place, TraceId, UnixMillis};
 use crate::index::filter::{Cursor, Filter};
 use crate::index::texts::Snippet;
+use crate::protocol::Protocol;
 
+mod fresh;
 mod plan;
 pub mod selection;
 pub mod stored;
@@ -18,15 +22,16 @@ pub mod tail;
 pub(super) use plan::{conditions, conditions_behind, fewest, pick};
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Row")]
 pub struct TraceRow {
     /// Its id.
     pub id: String,
     /// When its request head had been received.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub ts_start: UnixMillis,
     /// When it had ended.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub ts_end: UnixMillis,
     /// The client's address.
     pub client: String,
@@ -83,8 +88,10 @@ pub struct TraceRow {
     /// Length of its line without the newline.
     pub jsonl_bytes: u32,
     /// How it ended.
+    #[schemars(extend("enum" = End::ALL.map(End::name)))]
     pub end: String,
     /// What it speaks.
+    #[schemars(extend("enum" = Protocol::ALL.map(Protocol::name)))]
     pub protocol: String,
     /// From start to end.
     pub duration_ms: i64,
@@ -103,7 +110,7 @@ pub struct TraceRow {
     /// The provider's error type or code.
     pub error_type: Option<String>,
     /// Where what was searched for stands in its texts; absent where nothing was searched for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub snippet: Option<Snippet>,
 }
 
@@ -301,4 +308,9 @@ pub(super) fn target(mut path: String, query: Option<&str>) -> String {
 /// Serializes a value as its text.
 pub(super) fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+/// Reads a value from its text.
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixMillis, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }

@@ -4,6 +4,9 @@
 //! passed over, headers as text or as a list of texts, times with any number of fraction digits.
 
 pub(crate) mod fields;
+mod kept;
+
+pub use kept::{Kept, KeptBody, KeptEvent, KeptSide, read_kept};
 
 use std::borrow::Cow;
 

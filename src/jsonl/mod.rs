@@ -2,6 +2,8 @@
 
 pub mod bucket;
 pub mod file;
+pub mod find;
+pub mod follow;
 pub mod forward;
 pub mod line;
 pub mod read;

@@ -91,16 +91,25 @@ fn open_file(layout: &Layout, segment: SegmentId) -> io::Result<(File, Form)> {
 pub fn bucket_bytes(layout: &Layout, bucket: BucketId) -> io::Result<u64> {
     let mut total = 0;
     for segment in layout.segments_of(bucket)? {
-        let (file, form) = match open_file(layout, segment.id) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        total += match Codec::of(form) {
-            None => file.metadata()?.len(),
-            Some(codec) => sealed::plain_bytes(&layout.segment(segment.id, form), file, codec)?,
+        total += match segment_bytes(layout, segment.id) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            other => other?.0,
         };
     }
     Ok(total)
+}
+
+/// How many bytes of lines a segment holds, uncompressed, and in which form; see [`bucket_bytes`].
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] if no form of it exists; else those of reading it.
+pub fn segment_bytes(layout: &Layout, segment: SegmentId) -> io::Result<(u64, Form)> {
+    let (file, form) = open_file(layout, segment)?;
+    let bytes = match Codec::of(form) {
+        None => file.metadata()?.len(),
+        Some(codec) => sealed::plain_bytes(&layout.segment(segment, form), file, codec)?,
+    };
+    Ok((bytes, form))
 }
 
 /// The line of a trace, without its newline.

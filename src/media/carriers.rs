@@ -19,13 +19,25 @@ const MAX_DEPTH: usize = 8;
 /// [`crate::media`] lists where they are looked for. Payloads that are empty, refer to something
 /// elsewhere or cannot be decoded give none.
 pub fn attachments(protocol: Protocol, trace: &TraceView<'_>) -> Vec<Attachment> {
+    placed(protocol, trace).into_iter().map(|it| it.attachment).collect()
+}
+
+/// An attachment, and which text it was made of.
+pub(crate) struct Placed {
+    pub(crate) attachment: Attachment,
+    /// Where the payload's text begins in memory; `None` if it was put together from pieces.
+    pub(crate) of: Option<*const u8>,
+}
+
+/// As [`attachments`], each with its origin: for whoever shows the text with names in the place of payloads.
+pub(crate) fn placed(protocol: Protocol, trace: &TraceView<'_>) -> Vec<Placed> {
     let needles = needles(protocol);
     if needles.is_empty() {
         return Vec::new();
     }
     let may_hold = |text: &str| needles.iter().any(|it| memmem::find(text.as_bytes(), it.as_bytes()).is_some());
     let request = trace.request_json.unwrap_or("null");
-    let mut found = Found { attachments: Vec::new(), request: Json::new(request), voices: BTreeMap::new() };
+    let mut found = Found { placed: Vec::new(), request: Json::new(request), voices: BTreeMap::new() };
     if may_hold(request) {
         found.in_request(protocol, Json::new(request));
     }
@@ -51,7 +63,7 @@ pub fn attachments(protocol: Protocol, trace: &TraceView<'_>) -> Vec<Attachment>
             found.end_voices();
         }
     }
-    found.attachments
+    found.placed
 }
 
 /// Texts of which one stands in every body that holds an attachment.
@@ -71,7 +83,7 @@ const ITEM_DONE: &str = "response.output_item.done";
 
 /// What has been found so far.
 struct Found<'a> {
-    attachments: Vec<Attachment>,
+    placed: Vec<Placed>,
     request: Json<'a>,
     /// The audio of a Chat stream by choice.
     voices: BTreeMap<u64, Vec<u8>>,
@@ -213,7 +225,7 @@ impl Found<'_> {
     fn end_voices(&mut self) {
         let mime = self.voice_type();
         let voices = std::mem::take(&mut self.voices).into_values().filter(|bytes| !bytes.is_empty());
-        self.attachments.extend(voices.map(|bytes| attachment(&mime, bytes)));
+        self.placed.extend(voices.map(|bytes| Placed { attachment: attachment(&mime, bytes), of: None }));
     }
 
     /// The type of the audio that a Chat request asks for.
@@ -248,18 +260,22 @@ impl Found<'_> {
     }
 
     fn payload(&mut self, payload: Option<Json<'_>>, declared: Option<&str>) {
-        let text = payload.and_then(Json::string);
-        self.attachments.extend(text.and_then(|text| decoded(&text, declared)));
+        let found = payload.and_then(|it| Some(placed_at(it, decoded(&it.string()?, declared)?)));
+        self.placed.extend(found);
     }
 
     /// A payload that says its type, if at all, only as a `data:` URL.
     fn file(&mut self, payload: Option<Json<'_>>) {
-        let Some(text) = payload.and_then(Json::string) else { return };
+        let Some((payload, text)) = payload.and_then(|it| Some((it, it.string()?))) else { return };
         let Some(found) = decoded(&text, None) else { return };
         let is_typed = text.trim_start().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:"));
         let mime = if is_typed { found.mime } else { sniffed(&found.bytes).to_owned() };
-        self.attachments.push(attachment(&mime, found.bytes));
+        self.placed.push(placed_at(payload, attachment(&mime, found.bytes)));
     }
+}
+
+fn placed_at(payload: Json<'_>, attachment: Attachment) -> Placed {
+    Placed { attachment, of: Some(payload.text().as_ptr()) }
 }
 
 /// The elements of a list, or the object that stands in its stead.

@@ -48,6 +48,7 @@ mod mime;
 mod payload;
 
 pub use carriers::attachments;
+pub(crate) use carriers::{Placed, placed};
 pub use folder::{WriteError, Written, count, find, is_unfinished, write};
 pub use mime::{extension_of, mime_of};
 

@@ -86,11 +86,47 @@ pub(crate) fn conversation_of(protocol: Protocol, asked: &Asked<'_>, answer: Ans
     conversation
 }
 
+/// A JSON value in the one form of all that mean the same: order of keys, white space, escapes and the spelling of
+/// numbers do not count. To be hashed or compared, not to be read.
+pub(crate) fn canonical(json: Json<'_>) -> Vec<u8> {
+    let mut canonical = canonical::Canonical::default();
+    canonical.value(json, canonical::Blocks::No);
+    canonical.bytes().to_vec()
+}
+
+/// The same of a turn of a request, with the liberties that [`conversation`] gives turns.
+pub(crate) fn canonical_turn(protocol: Protocol, turn: Json<'_>) -> Vec<u8> {
+    let blocks = match protocol {
+        Protocol::Chat | Protocol::Messages => canonical::Blocks::WithShorthand,
+        _ => canonical::Blocks::Yes,
+    };
+    let mut canonical = canonical::Canonical::default();
+    canonical.value(turn, blocks);
+    canonical.bytes().to_vec()
+}
+
+/// A hash of a request's system text: the same for all that [`conversation`] takes for the same.
+pub(crate) fn system_hash(protocol: Protocol, system: Json<'_>) -> Option<[u8; 8]> {
+    turns::of_system(protocol, system)
+}
+
 /// The request inside a WebSocket's `response.create` message that wraps it.
 fn unwrapped<'a>(asked: &Asked<'a>) -> Asked<'a> {
     match (asked.kind, asked.response) {
         (Some(kind), Some(wrapped)) if wrapped.is_object() && kind.is("response.create") => Asked::of(wrapped),
         _ => *asked,
+    }
+}
+
+/// The request that a body holds: itself, or what a socket's opening message wraps.
+pub(crate) fn unwrapped_request<'a>(protocol: Protocol, body: Json<'a>) -> Json<'a> {
+    match body.pick(["type", "response"]) {
+        [Some(kind), Some(wrapped)]
+            if protocol == Protocol::Responses && wrapped.is_object() && kind.is("response.create") =>
+        {
+            wrapped
+        }
+        _ => body,
     }
 }
 

@@ -60,6 +60,17 @@ pub(super) fn hashed(protocol: Protocol, asked: &Asked<'_>, continues: Option<[u
     (rolling.prefixes, rolling.replies)
 }
 
+/// The hash of the system's text alone.
+pub(super) fn of_system(protocol: Protocol, system: Json<'_>) -> Option<[u8; 8]> {
+    let blocks = match protocol {
+        Protocol::Chat | Protocol::Messages => Blocks::WithShorthand,
+        _ => Blocks::Yes,
+    };
+    let mut rolling = Rolling::new("system", blocks, None);
+    rolling.system_turn(system);
+    rolling.prefixes.pop()
+}
+
 /// A chain of hashes: each turn's is seeded with that of the turns before it. So the hash of every prefix falls out
 /// on the way, and each byte is hashed once.
 struct Rolling {

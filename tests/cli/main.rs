@@ -59,6 +59,9 @@ fn short_help_fits_a_screen_and_long_help_teaches() {
         &["token", "new"],
         &["completions"],
         &["man"],
+        &["tail"],
+        &["show"],
+        &["replay"],
     ] {
         for flag in ["-h", "--help", "-help"] {
             let output = api_log(&[command, &[flag]].concat(), &[]);

@@ -7,6 +7,7 @@
 
 mod fixture;
 mod shown;
+mod transcripts;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
