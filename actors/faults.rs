@@ -94,6 +94,7 @@ mod armed {
         ("sweeper", "a look at what retention deletes"),
         ("sweeper.marked", "a segment's deletion has begun"),
         ("sweeper.unindexed", "its rows are gone, its files are not"),
+        ("viewer", "a look at the hosted viewer"),
         ("watchdog", "a look"),
         ("writer", "before lines are appended"),
         ("writer.appended", "lines stand and nobody knows yet"),

@@ -22,6 +22,8 @@ mod stalls;
 mod system;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod viewer;
 
 use std::process::ExitCode;
 
@@ -32,5 +34,6 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     #[cfg(feature = "faults")]
     faults::file::follow();
+    tls::choose_provider();
     cli::run(std::env::args_os())
 }

@@ -40,6 +40,7 @@ use crate::record::{
     sealer, sockets as upgraded, spool, tender, writers,
 };
 use crate::retention::{Gauge, Live, sweeper};
+use crate::viewer::{self, Hosted};
 use crate::{record, runtimes, sockets};
 use bounds::Bounded;
 pub(crate) use failure::{StartError, SystemError};
@@ -103,6 +104,7 @@ pub(crate) struct Slots {
     pub(crate) recovery: Slot<recovery::Msg>,
     pub(crate) upgraded: Slot<upgraded::Msg>,
     pub(crate) plugins: Slot<plugins_registry::Msg>,
+    pub(crate) viewer: Slot<viewer::Msg>,
     pub(crate) api: Slot<api::Msg>,
     pub(crate) access_log: Slot<access_log::Msg>,
     pub(crate) listener: Slot<listener::Msg>,
@@ -243,6 +245,7 @@ impl System {
         let token_file = config.api.token_file.clone().unwrap_or_else(|| layout.tokens());
         let tokens = api::Tokens::new(layout.token(), token, token_file, registry.condition("tokens_malformed"));
         let access_log = AccessLog::new(&config.api, &layout, &slots.access_log, &registry);
+        let viewer = Arc::new(Hosted::new(config, &layout));
         let api = api::Args {
             socket: Arc::new(api_socket),
             state: Arc::new(api::State::new(api::Parts {
@@ -254,6 +257,7 @@ impl System {
                 leases: leases.clone(),
                 retention: live.clone(),
                 overrides,
+                viewer: viewer.clone(),
                 plugins: plugins.clone(),
                 plugins_slot: slots.plugins.clone(),
                 overrides_malformed,
@@ -296,6 +300,7 @@ impl System {
             api: api.clone(),
             access_log,
             plugins: plugins.clone(),
+            viewer,
             door: door.clone(),
             storage: config.storage.clone(),
             grace: config.shutdown.grace,

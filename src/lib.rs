@@ -33,6 +33,7 @@
 //! | transcript | what was said in a trace, read for people: messages of parts |
 //! | scope | what a token of the read API is good for: *viewer* reads, *admin* changes too |
 //! | keyring | the tokens that the read API accepts |
+//! | site | the files of the web viewer that are served; a *release* of it is fetched and unpacked into one |
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
@@ -79,3 +80,5 @@ pub mod access;
 
 pub mod config;
 pub mod counters;
+
+pub mod viewer;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it, as it should")]
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -48,6 +49,7 @@ fn help_fits_a_screen() {
         &["mock", "--help"],
         &["package", "-h"],
         &["verify", "-h"],
+        &["healthcheck", "-h"],
     ] {
         let output = api_log(arguments, &[]);
         assert_eq!(output.status.code(), Some(0));
@@ -108,6 +110,46 @@ fn wrong_usage_ends_with_2_in_the_same_style() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).starts_with("api-log: "), "{}", stderr(&output));
         assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn a_healthcheck_asks_a_url_and_tells_what_came() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1/models", listener.local_addr().unwrap());
+    let answers = ["200 OK", "404 Not Found", "503 Service Unavailable"];
+    let server = std::thread::spawn(move || {
+        for answer in answers {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                client.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            assert!(head.starts_with(b"GET /v1/models "));
+            write!(client, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        }
+        // What it is asked from now on is never answered.
+        listener
+    });
+    for answer in answers {
+        let output = api_log(&["healthcheck", "--url", &url], &[("http_proxy", "http://127.0.0.1:1")]);
+        if answer.starts_with("200") {
+            assert_eq!((output.status.code(), stdout(&output)), (Some(0), "ok\n"), "{}", stderr(&output));
+        } else {
+            assert_eq!(output.status.code(), Some(1));
+            assert_eq!(stderr(&output), format!("api-log: not healthy: {url}: {answer}\n"));
+        }
+    }
+    let _silent = server.join().unwrap();
+    let output = api_log(&["healthcheck", "--url", &url, "--timeout", "200ms"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("timed out"), "{}", stderr(&output));
+    for wrong in ["https://127.0.0.1:1/", "nonsense"] {
+        let output = api_log(&["healthcheck", "--url", wrong], &[]);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+        assert!(stderr(&output).starts_with("api-log: not healthy: "), "{}", stderr(&output));
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
         },
         "reload": parts.last_reload.get(),
         "plugins": parts.plugins.report(),
-        "viewer": {"enabled": false, "source": "disabled"},
+        "viewer": parts.viewer.report(),
         "storage": parts.retention.report(),
     }))
 }

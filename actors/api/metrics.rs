@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::State as Api;
 use crate::kit::ChildState;
+use crate::record::index_status::Standing;
 
 /// The text format of OpenMetrics, which Prometheus reads.
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -54,6 +55,8 @@ impl Collector for Everything {
         let mut metrics = Metrics(encoder);
         metrics.program(&self.0)?;
         metrics.counters(&self.0.parts.counters)?;
+        metrics.storage(&self.0)?;
+        metrics.index(&self.0)?;
         metrics.plugins(&self.0)?;
         metrics.supervision(&self.0)?;
         metrics.bounds(&self.0)
@@ -219,6 +222,39 @@ impl Metrics<'_> {
         let raised: Vec<(Labels<'_>, u64)> =
             names.iter().zip(&conditions).map(|(labels, (_, is_raised))| (&labels[..], (*is_raised).into())).collect();
         self.family(gauge, "condition", "Whether something is wrong though every part runs", &raised)
+    }
+
+    /// What is not known yet has no sample.
+    fn storage(&mut self, api: &Api) -> fmt::Result {
+        let report = api.parts.retention.report();
+        let stored = report.engine_running.then_some(report.data_dir_bytes);
+        for (name, help, value) in [
+            ("data_dir_bytes", "What all days take, attachments included", stored),
+            ("media_bytes", "What attachments take of it", report.engine_running.then_some(report.media_bytes)),
+            ("retention_max_bytes", "What all days may take; 0 is no limit", Some(report.max_bytes)),
+            ("disk_free_bytes", "What is free on the data dir's disk", report.disk_free_bytes),
+            ("disk_total_bytes", "How large the data dir's disk is", report.disk_total_bytes),
+        ] {
+            if let Some(value) = value {
+                self.one(MetricType::Gauge, name, help, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&mut self, api: &Api) -> fmt::Result {
+        let door = &api.parts.shared.index;
+        let shown = door.status().shown();
+        let is_current = shown.standing == Standing::Current;
+        for (name, help, value) in [
+            ("index_current", "Whether lists are complete", is_current.into()),
+            ("index_rows_waiting", "Rows that were offered and are not in yet", door.waiting()),
+            ("index_behind_segments", "Files with lines that are to be read back", shown.behind_segments as u64),
+            ("index_behind_bytes", "Bytes of these lines", shown.behind_bytes),
+        ] {
+            self.one(MetricType::Gauge, name, help, value)?;
+        }
+        Ok(())
     }
 
     fn plugins(&mut self, api: &Api) -> fmt::Result {

@@ -37,6 +37,8 @@ mod streams;
 mod tail;
 mod tokens;
 mod traces;
+mod viewer;
+mod viewer_headers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,6 +64,7 @@ use crate::record::recovery::Work as RecoveryWork;
 use crate::record::{LogShared, OpenSockets};
 use crate::retention::Live;
 use crate::system::LastReload;
+use crate::viewer::Hosted;
 
 pub(crate) use connection::Limits;
 pub(crate) use export::byte_cap;
@@ -115,6 +118,8 @@ pub(crate) struct Parts {
     pub(crate) retention: Arc<Live>,
     /// Where what is set at run time is kept.
     pub(crate) overrides: Arc<OverridesFile>,
+    /// The web viewer.
+    pub(crate) viewer: Arc<Hosted>,
     pub(crate) plugins: Arc<Plugins>,
     /// Who changes them.
     pub(crate) plugins_slot: Slot<crate::plugins::registry::Msg>,

@@ -15,7 +15,7 @@ use super::errors::Problem;
 use super::finish::finish;
 use super::{
     State, auth, bodies, config, export, health, index, inflight, media, metrics, plugins, ready, replay, retention,
-    sessions, stats, tail, traces,
+    sessions, stats, tail, traces, viewer,
 };
 
 /// All routes.
@@ -78,6 +78,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
                 .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_for_metrics)),
         )
         .merge(protected)
+        .merge(viewer::routes(&state.parts.viewer.public_path))
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .layer(axum::extract::DefaultBodyLimit::max(bodies::MOST_BYTES))
         .layer(middleware::from_fn(finish))
@@ -98,7 +99,7 @@ pub(super) fn refusing(state: Arc<State>) -> Router {
 }
 
 /// A route that anyone may read.
-fn open<H: Handler<T, Arc<State>>, T: 'static>(handler: H) -> MethodRouter<Arc<State>> {
+pub(super) fn open<H: Handler<T, Arc<State>>, T: 'static>(handler: H) -> MethodRouter<Arc<State>> {
     get(handler).fallback(|| wrong_method("GET, HEAD"))
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     /// Make, list and revoke tokens of the read API
     #[command(subcommand)]
     Token(Token),
+    /// Ask whether a running recorder is ready
+    Healthcheck(Healthcheck),
 }
 
 /// How the index is made anew.
@@ -137,6 +139,19 @@ pub(crate) struct Verify {
     /// One JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Whom to ask.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code 0: it answered with 2xx. 1: it did not, and why stands on standard error.\n\
+                        Made for containers, which need no curl then.")]
+pub(crate) struct Healthcheck {
+    /// This URL, http only [default: /readyz of the configured api.listen]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// How long the answer may take
+    #[arg(long, value_name = "TIME", default_value = "4s")]
+    pub(crate) timeout: humantime::Duration,
 }
 
 /// A time, or the UTC midnight that a day begins with.
@@ -286,6 +301,11 @@ mod tests {
             panic!("not a mock")
         };
         assert_eq!(mock.listen.port, 0);
+
+        let Some(Command::Healthcheck(asked)) = parse(&["healthcheck", "-timeout", "250ms"]).unwrap().command else {
+            panic!("not a healthcheck")
+        };
+        assert_eq!((asked.url, asked.timeout.as_millis()), (None, 250));
     }
 
     #[test]

@@ -138,6 +138,8 @@ fn config(gateway: &Mock, data_dir: &Path) -> Result<Config, DemoError> {
         ("APILOG_STORAGE_DATA_DIR", data_dir.to_owned()),
         ("APILOG_SHUTDOWN_GRACE", "5s".to_owned()),
         ("APILOG_LOGGING_LEVEL", "warn".to_owned()),
+        // It asks nobody outside for anything.
+        ("APILOG_VIEWER_ENABLED", "false".to_owned()),
     ];
     let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
     Ok(Config::load(None, variables)?.0)

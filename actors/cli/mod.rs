@@ -2,6 +2,7 @@
 
 mod args;
 mod demo;
+mod healthcheck;
 mod mock;
 mod package;
 mod progress;
@@ -57,6 +58,13 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Verify(asked) => match load(args.config.as_deref()) {
             Ok(config) => verify::run(asked, &config),
             Err(exit) => exit,
+        },
+        Command::Healthcheck(asked) => match &asked.url {
+            Some(url) => healthcheck::run(&asked, url),
+            None => match load(args.config.as_deref()) {
+                Ok(config) => healthcheck::run(&asked, &format!("http://{}/readyz", config.api.listen.from_here())),
+                Err(exit) => exit,
+            },
         },
     }
 }

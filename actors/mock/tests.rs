@@ -11,12 +11,17 @@ use super::coding::{Coding, Encoder};
 
 use super::{Mock, Options, start};
 
+fn client() -> Client {
+    crate::tls::choose_provider();
+    Client::new()
+}
+
 async fn mock() -> Mock {
     start(&"127.0.0.1:0".parse().unwrap(), Options::default()).await.unwrap()
 }
 
 fn post(mock: &Mock, path: &str, body: &Value) -> RequestBuilder {
-    Client::new().post(format!("http://{}{path}", mock.address())).json(body)
+    client().post(format!("http://{}{path}", mock.address())).json(body)
 }
 
 fn chat(said: &str) -> Value {
@@ -136,7 +141,7 @@ async fn compressed_requests_are_understood_and_json_is_gzipped_on_request() {
         let mut encoder = Encoder::new(Some(coding)).unwrap();
         let mut bytes = encoder.push(chat("packed").to_string().into()).unwrap().to_vec();
         bytes.extend_from_slice(&encoder.finish().unwrap());
-        let request = Client::new().post(format!("http://{}/v1/chat/completions", mock.address()));
+        let request = client().post(format!("http://{}/v1/chat/completions", mock.address()));
         let request = request.header("content-encoding", coding.name()).header("accept-encoding", "br, gzip;q=0.5");
         let response = request.body(bytes).send().await.unwrap();
         assert_eq!(response.headers()["content-encoding"], "gzip");
@@ -292,7 +297,7 @@ async fn files_come_in_and_sounds_and_pictures_go_out() {
     let mock = mock().await;
     let form = "--x\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nmock\r\n--x\r\n\
         content-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\ncontent-type: audio/wav\r\n\r\n12345\r\n--x--\r\n";
-    let request = Client::new().post(format!("http://{}/v1/audio/transcriptions", mock.address()));
+    let request = client().post(format!("http://{}/v1/audio/transcriptions", mock.address()));
     let request = request.header("content-type", "multipart/form-data; boundary=x").body(form);
     assert_eq!(body(request.send().await.unwrap()).await["text"], "I heard 5 bytes of a.wav");
 

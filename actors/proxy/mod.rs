@@ -49,14 +49,7 @@ pub(crate) fn reason(error: &dyn std::error::Error) -> String {
 
 /// TLS towards the upstream: the system's roots, HTTP/2 offered.
 fn tls_connector() -> Result<tokio_rustls::TlsConnector, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let why = found.errors.first().map_or_else(|| "none are installed".to_owned(), ToString::to_string);
-        return Err(format!("the system has no root certificates: {why}"));
-    }
-    let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = crate::tls::client_config()?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)))
 }

@@ -57,12 +57,12 @@ pub(super) struct Seen {
 /// What `/healthz` shows as `storage`.
 #[derive(Serialize)]
 pub(crate) struct Report {
-    data_dir_bytes: u64,
-    max_bytes: u64,
+    pub(crate) data_dir_bytes: u64,
+    pub(crate) max_bytes: u64,
     max_age_days: u64,
     usage_pct: u64,
     state: State,
-    engine_running: bool,
+    pub(crate) engine_running: bool,
     eviction_cap_hit: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_eviction_ts: Option<String>,
@@ -70,16 +70,16 @@ pub(crate) struct Report {
     last_evicted_bytes: Option<u64>,
     sweeps: u64,
     evicted_segments: u64,
-    media_bytes: u64,
+    pub(crate) media_bytes: u64,
     warn_at_percent: u64,
     per_key_max_bytes: u64,
     media_max_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    disk_free_bytes: Option<u64>,
+    pub(crate) disk_free_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     disk_free_pct: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    disk_total_bytes: Option<u64>,
+    pub(crate) disk_total_bytes: Option<u64>,
 }
 
 impl Live {

@@ -23,6 +23,7 @@ use crate::record::{
     sockets as upgraded, spool, tender, writers,
 };
 use crate::retention::{Live, sweeper};
+use crate::viewer::{self, Hosted};
 
 /// What the table's rows are made from, again at each restart.
 pub(super) struct Parts {
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     pub(super) api: api::Args,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) plugins: Arc<Plugins>,
+    pub(super) viewer: Arc<Hosted>,
     pub(super) door: index::Door,
     pub(super) storage: Storage,
     pub(super) grace: Duration,
@@ -165,6 +167,10 @@ impl Parts {
             let args = access_log::Args { log: self.access_log, health: registry.child("access_log") };
             Child::actor("access_log", &slots.access_log, move || (access_log::AccessWriter, args.clone()))
         };
+        let viewer = {
+            let args = viewer::Args { hosted: self.viewer, health: registry.child("viewer") };
+            Child::actor("viewer", &slots.viewer, move || (viewer::Keeper, args.clone()))
+        };
         let api = Child::actor("api", &slots.api, move || (api::Server, api.clone()));
         let listener = {
             let args = listener::Args {
@@ -201,6 +207,7 @@ impl Parts {
                 sockets.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 plugins.on(recording.clone()),
                 access_log.on(recording.clone()),
+                viewer,
                 api,
                 listener.with_grace(grace + Duration::from_secs(5)),
                 watchdog,

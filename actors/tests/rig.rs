@@ -63,6 +63,7 @@ impl Rig {
             // Goes with the test, however that ends.
             ("APILOG_CAPTURE_ARENA_DIR", dir.path().join("arenas").display().to_string()),
             ("APILOG_PROXY_LANES", "2".to_owned()),
+            ("APILOG_VIEWER_ENABLED", "false".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();

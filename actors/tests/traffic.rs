@@ -34,6 +34,7 @@ pub(super) async fn run(proxy: SocketAddr, numbers: std::ops::Range<u64>) {
 
 /// A client that keeps its connections, or takes a new one each time.
 pub(super) fn http_client(keeps_alive: bool) -> reqwest::Client {
+    crate::tls::choose_provider();
     let idle = if keeps_alive { 4 } else { 0 };
     reqwest::Client::builder().no_proxy().pool_max_idle_per_host(idle).build().unwrap()
 }

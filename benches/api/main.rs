@@ -76,6 +76,7 @@ fn main() {
 
 /// Asks a kind of question round after round, and prints how long the answers took.
 async fn measure(recorder: &Recorder, name: &str, target_ms: u64, ask: Box<dyn Fn(u64) -> String>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let mut times = Vec::new();
     let (mut bytes, mut failed) = (0, 0);

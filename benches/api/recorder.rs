@@ -38,6 +38,7 @@ impl Recorder {
         recorder
             .env("APILOG_PROXY_LISTEN", "127.0.0.1:0")
             .env("APILOG_API_LISTEN", "127.0.0.1:0")
+            .env("APILOG_VIEWER_ENABLED", "false")
             .env("APILOG_PROXY_UPSTREAM", format!("http://{}", upstream.trim_end_matches(['/', '.', ','])))
             .env("APILOG_STORAGE_SEAL", "off")
             .env("APILOG_STORAGE_DATA_DIR", data_dir);
@@ -98,6 +99,7 @@ impl Traffic {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async move {
+                let _ = rustls::crypto::ring::default_provider().install_default();
                 let client = reqwest::Client::builder().no_proxy().build().expect("a client");
                 let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / per_second));
                 while !stopped.load(Ordering::Relaxed) {

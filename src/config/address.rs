@@ -39,6 +39,17 @@ impl ListenAddress {
             ListenHost::Name(name) => is_localhost(name),
         }
     }
+
+    /// `HOST:PORT` by which programs on the same machine reach it.
+    pub fn from_here(&self) -> String {
+        let host = match self.host {
+            ListenHost::Any => ListenHost::Ip(Ipv4Addr::LOCALHOST.into()),
+            ListenHost::Ip(IpAddr::V4(ip)) if ip.is_unspecified() => ListenHost::Ip(Ipv4Addr::LOCALHOST.into()),
+            ListenHost::Ip(IpAddr::V6(ip)) if ip.is_unspecified() => ListenHost::Ip(Ipv6Addr::LOCALHOST.into()),
+            ref other => other.clone(),
+        };
+        ListenAddress { host, port: self.port }.to_string()
+    }
 }
 
 impl FromStr for ListenAddress {
@@ -192,7 +203,7 @@ fn is_localhost(name: &str) -> bool {
 }
 
 /// RFC 3986 §3.3: segments of `pchar` with whole percent escapes.
-pub(super) fn is_path(path: &str) -> bool {
+fn is_path(path: &str) -> bool {
     let bytes = path.as_bytes();
     bytes.iter().enumerate().all(|(at, byte)| match byte {
         b'%' => bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)),
@@ -218,6 +229,19 @@ mod tests {
             assert_eq!(address.is_loopback(), loopback, "{text}");
         }
         assert_eq!(":7861".parse::<ListenAddress>().unwrap().host, ListenHost::Any);
+    }
+
+    #[test]
+    fn a_listener_on_all_interfaces_is_reached_by_loopback() {
+        for (text, here) in [
+            (":7862", "127.0.0.1:7862"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:2", "[::1]:2"),
+            ("10.1.2.3:4", "10.1.2.3:4"),
+            ("db.lan:9", "db.lan:9"),
+        ] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().from_here(), here);
+        }
     }
 
     #[test]

@@ -163,7 +163,10 @@ fn a_variable_that_is_wrong_is_named() {
     assert!(complaint_of("APILOG_PROXY_UPSTREAM", " http://a").contains("is not the URL of a gateway"));
     assert!(complaint_of("APILOG_VIEWER_SHA256", "abc").ends_with("allowed: empty, or 64 hex digits"));
     assert!(complaint_of("APILOG_STORAGE_DATA_DIR", "").contains("it is empty"));
-    for mount in ["/", "viewer", "/viewer/", "/api", "/api/x", "/healthz", "/a//b", "/a/../b", "/a b", "/%41"] {
+    for mount in [
+        "/", "viewer", "/viewer/", "/api", "/api/x", "/healthz", "/readyz", "/a//b", "/a/../b", "/a b", "/%41", "/:a",
+        "/*a",
+    ] {
         assert!(complaint_of("APILOG_VIEWER_PUBLIC_PATH", mount).contains("is not a mount path"), "{mount}");
     }
 }

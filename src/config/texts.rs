@@ -4,7 +4,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use super::address::is_path;
 use super::kinds::Scalar;
 use super::table::Rules;
 
@@ -122,7 +121,9 @@ impl Scalar for Mount {
     const NAME: &'static str = "a mount path";
 
     fn parse(text: &str) -> Result<String, String> {
-        let reserved = ["api", "healthz", "metrics"];
+        let reserved = ["api", "healthz", "metrics", "readyz"];
+        // What stands for itself in addresses and has no meaning in the table of routes.
+        let is_plain = |text: &str| text.bytes().all(|it| it.is_ascii_alphanumeric() || b"/-._~".contains(&it));
         let segments = || text.split('/').skip(1);
         match text {
             "" => Ok("/viewer".to_owned()),
@@ -132,7 +133,9 @@ impl Scalar for Mount {
             _ if segments().any(|it| matches!(it, "" | "." | "..")) => {
                 Err("it has an empty or dotted segment".to_owned())
             }
-            _ if !is_path(text) || text.contains('%') => Err("it has characters that need escaping".to_owned()),
+            _ if !is_plain(text) => {
+                Err("it has characters other than letters, digits, '-', '.', '_' and '~' between slashes".to_owned())
+            }
             _ if segments().next().is_some_and(|it| reserved.contains(&it)) => Err("the API answers there".to_owned()),
             _ => Ok(text.to_owned()),
         }

@@ -151,6 +151,21 @@ fn whatever_health_counts_stands_in_the_metrics() {
         }
     }
     assert_eq!(sample(&format!("api_log_build_info{{version=\"{}\"}}", health["version"].as_str().unwrap())), 1.0);
+    let (storage, index) = (&health["storage"], &health["index"]);
+    for (name, told) in [
+        ("data_dir_bytes", &storage["data_dir_bytes"]),
+        ("media_bytes", &storage["media_bytes"]),
+        ("retention_max_bytes", &storage["max_bytes"]),
+        ("disk_total_bytes", &storage["disk_total_bytes"]),
+        ("index_rows_waiting", &index["rows_waiting"]),
+        ("index_behind_segments", &index["behind_segments"]),
+        ("index_behind_bytes", &index["behind_bytes"]),
+    ] {
+        assert_eq!(sample(&format!("api_log_{name}")), told.as_f64().unwrap(), "{name}");
+    }
+    assert!(sample("api_log_data_dir_bytes") > 0.0 && sample("api_log_disk_total_bytes") > 0.0);
+    assert!(sample("api_log_disk_free_bytes") <= sample("api_log_disk_total_bytes"));
+    assert_eq!(f64::from(u8::from(index["state"] == "current")), sample("api_log_index_current"));
     assert_eq!(sample("api_log_ready"), 1.0);
     assert_eq!(sample("api_log_threads_blocked{threads=\"lane-0\"}"), 0.0);
     assert_eq!(sample("api_log_condition{condition=\"disk_stalled\"}"), 0.0);

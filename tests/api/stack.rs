@@ -39,6 +39,8 @@ impl Recorder {
             .env("APILOG_API_LISTEN", "127.0.0.1:0")
             .env("APILOG_PROXY_UPSTREAM", format!("http://{}", gateway()))
             .env("APILOG_PROXY_LANES", "1")
+            // Asks nobody for releases, unless a test is about that.
+            .env("APILOG_VIEWER_ENABLED", "false")
             // Tests put files of past days there, and look at them again.
             .env("APILOG_STORAGE_SEAL", "off")
             .env("APILOG_STORAGE_DATA_DIR", data_dir)

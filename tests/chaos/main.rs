@@ -1,7 +1,8 @@
 //! The built program under mixed traffic while everything in it fails: what clients, the ledger and the files must say.
 //!
 //! `cargo test --features faults --test chaos`. `CHAOS_SEED` repeats a schedule, `CHAOS_SECONDS` says how long; the soak
-//! has `SOAK_SECONDS`. With `-- --nocapture` each prints a closing summary.
+//! has `SOAK_SECONDS`, and `CHAOS_ROW` is the one row of the supervision table that dies. With
+//! `-- --nocapture` each prints a closing summary.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by it, as it should")]
 #![allow(dead_code, reason = "the helpers are those of the end-to-end tests, and not all are needed here")]

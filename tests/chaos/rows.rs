@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::books::{self, Line};
 use crate::readers::plugins;
 use crate::recorder::DataDir;
-use crate::stand::{Stand, until};
+use crate::stand::{Stand, VIEWER, until};
 use crate::traffic::{Kind, Outcome, Sent, Traffic};
+use crate::variable;
 
 const SETTINGS: &[(&str, &str)] =
     &[("CAPTURE_SPILL_BYTES", "32KiB"), ("STORAGE_SEGMENT_BYTES", "1MiB"), ("API_ACCESS_LOG", "true")];
@@ -64,6 +65,7 @@ const ROWS: &[Row] = &[
         costs: what_was_read_is_written_down,
         ..ROW
     },
+    Row { name: "viewer", point: "viewer", costs: the_viewer_is_served, ..ROW },
     Row { name: "api", point: "api.accept", nudge: ask_the_api, costs: nothing_is_raw, ..ROW },
     Row { name: "listener", point: "listener", costs: nothing_is_raw, ..ROW },
     Row { name: "listener", point: "listener.accept", costs: nothing_is_raw, ..ROW },
@@ -84,8 +86,11 @@ const ROW: Row = Row {
 
 #[test]
 fn each_row_dies_under_traffic_and_costs_what_the_table_says() {
+    let only: Option<String> = variable("CHAOS_ROW");
+    let rows: Vec<&Row> = ROWS.iter().filter(|it| only.as_ref().is_none_or(|only| it.name == only)).collect();
+    assert!(!rows.is_empty(), "no row is called {only:?}");
     // Some at once: most of their time is waiting.
-    for some in ROWS.chunks(4) {
+    for some in rows.chunks(4) {
         std::thread::scope(|scope| {
             let dying = some.iter().map(|row| scope.spawn(|| row.dies())).collect::<Vec<_>>();
             for (row, died) in some.iter().zip(dying) {
@@ -328,6 +333,13 @@ fn segments_are_sealed(stand: &Stand) {
         sealed if sealed.as_u64() > Some(1) => Ok(()),
         sealed => Err(sealed.to_string()),
     });
+}
+
+/// What was served is served on.
+fn the_viewer_is_served(stand: &Stand) {
+    nothing_is_raw(stand);
+    assert_eq!(stand.health()["viewer"]["source"], "local");
+    assert_eq!(stand.ask("GET", "/viewer/", ""), Some((200, VIEWER.to_owned())));
 }
 
 /// The one that was started again looks on.

@@ -54,6 +54,7 @@ pub(crate) const POINTS: &[(&str, &[&str])] = &[
     ("sweeper", &["panic times=1", "hang for=20s times=1"]),
     ("sweeper.marked", &["panic times=1"]),
     ("sweeper.unindexed", &["panic times=1", "hang for=20s times=1"]),
+    ("viewer", &["panic times=2", "hang for=20s times=1"]),
     ("watchdog", &["panic times=2", "block for=300ms times=1"]),
     ("writer", &["panic times=5", "block for=500ms times=1"]),
     ("writer.appended", &["panic times=3", "block for=200ms times=1"]),

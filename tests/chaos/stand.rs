@@ -14,6 +14,9 @@ use crate::recorder::{DataDir, Recorder};
 /// Far longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What stands in place of the web viewer.
+pub(crate) const VIEWER: &str = "<!doctype html><title>a viewer</title>";
+
 /// The built-in mock gateway as a process of its own. Ends when dropped.
 pub(crate) struct Mock {
     child: Child,
@@ -70,9 +73,14 @@ impl Stand {
         std::fs::write(&path, faults).unwrap();
         let config = dir.path().join("api-log.yaml");
         std::fs::write(&config, "logging:\n  level: info\n").unwrap();
+        let viewer = dir.path().join("viewer");
+        std::fs::create_dir(&viewer).unwrap();
+        std::fs::write(viewer.join("index.html"), VIEWER).unwrap();
         let mock = Mock::start();
         let mut all = vec![("PROXY_UPSTREAM".to_owned(), format!("http://{}", mock.address))];
         all.push(("PROXY_LANES".to_owned(), "2".to_owned()));
+        all.push(("VIEWER_ENABLED".to_owned(), "true".to_owned()));
+        all.push(("VIEWER_LOCAL_PATH".to_owned(), viewer.to_str().unwrap().to_owned()));
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let recorder = start(&data_dir, &all, watchdog, &path, &config);
         Stand {

@@ -219,6 +219,7 @@ impl Traffic {
 }
 
 fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().pool_max_idle_per_host(2).timeout(DEADLINE).build().unwrap()
 }
 

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use crate::recorder::{DataDir, Recorder};
+use crate::recorder::{DataDir, Recorder, until};
 use crate::wire::{DEADLINE, Gateway};
 
 /// A service manager's end of the notification socket.
@@ -26,6 +26,18 @@ impl Manager {
                 return message.to_owned();
             }
         }
+    }
+
+    /// What was told until now, and nobody has heard.
+    fn has_heard(&self) -> String {
+        self.0.set_nonblocking(true).unwrap();
+        let mut heard = String::new();
+        let mut bytes = [0; 4096];
+        while let Ok(length) = self.0.recv(&mut bytes) {
+            heard += std::str::from_utf8(&bytes[..length]).unwrap();
+        }
+        self.0.set_nonblocking(false).unwrap();
+        heard
     }
 }
 
@@ -56,6 +68,59 @@ fn the_service_manager_hears_of_start_reload_signs_of_life_and_end() {
     recorder.signal(libc::SIGTERM);
     manager.hears("STOPPING=1");
     assert_eq!(recorder.wait().code(), Some(0));
+}
+
+/// A thread of another process, held still until this is dropped. Made and dropped by one thread, as the system wants it.
+struct Held(libc::pid_t);
+
+impl Held {
+    fn named(process: u32, name: &str) -> Held {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|it| it.unwrap().path());
+        let is_it = |task: &std::path::PathBuf| std::fs::read_to_string(task.join("comm")).unwrap().trim() == name;
+        let task = tasks.into_iter().find(is_it).unwrap_or_else(|| panic!("no thread {name}"));
+        let id = task.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
+            trace(request, id);
+        }
+        let mut status = 0;
+        // SAFETY: it writes into `status`, which is ours.
+        assert_eq!(unsafe { libc::waitpid(id, &raw mut status, libc::__WALL) }, id);
+        Held(id)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        trace(libc::PTRACE_DETACH, self.0);
+    }
+}
+
+fn trace(request: libc::c_uint, thread: libc::pid_t) {
+    // SAFETY: none of the requests made here looks at the two zeros.
+    let done = unsafe { libc::ptrace(request, thread, 0_usize, 0_usize) };
+    assert_eq!(done, 0, "ptrace {request}: {}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn the_service_manager_gets_no_sign_of_life_while_a_lane_stands_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = Manager::new(UnixDatagram::bind(&path).unwrap());
+    let gateway = Gateway::new();
+    let variables = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
+    let recorder = recorder(&gateway, &variables);
+    manager.hears("WATCHDOG=1");
+    let held = Held::named(recorder.pid(), "lane-0");
+    let missed = || recorder.log().matches("the service manager gets no sign of life").count();
+    until("the lane is missed", || (missed() > 0).then_some(()));
+    manager.has_heard();
+    let (before, most) = (missed(), missed() + 5);
+    until("it is missed for some time", || (missed() >= most).then_some(()));
+    let heard = manager.has_heard();
+    assert!(!heard.contains("WATCHDOG=1"), "after {before} times: {heard}");
+    drop(held);
+    manager.hears("WATCHDOG=1");
+    assert_eq!(recorder.finish().len(), 0);
 }
 
 #[test]

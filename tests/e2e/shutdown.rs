@@ -144,9 +144,28 @@ fn a_recorder_that_drains_is_not_ready_and_says_why() {
     assert_eq!((status, &answer["ready"]), (503, &false.into()));
     assert_eq!(answer["reasons"][0]["reason"], "draining", "{answer}");
     assert_eq!(recorder.api("/healthz").0, 200);
+    let (code, said) = healthcheck(&recorder);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("not healthy") && said.contains("it accepts no connections any more"), "{said}");
     upstream.send("0\r\n\r\n");
     client.until("0\r\n\r\n");
     assert_eq!(recorder.wait().code(), Some(0));
+    let (code, said) = healthcheck(&recorder);
+    assert!(code == Some(1) && said.contains("refused"), "{said}");
+}
+
+#[test]
+fn a_recorder_tells_its_container_that_it_is_ready() {
+    let recorder = Recorder::start(&Gateway::new());
+    assert_eq!(healthcheck(&recorder), (Some(0), "ok\n".to_owned()));
+}
+
+/// What `api-log healthcheck` says in the environment of this recorder.
+fn healthcheck(recorder: &Recorder) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_api-log"));
+    let output = command.arg("healthcheck").env("APILOG_API_LISTEN", recorder.api.to_string()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
 }
 
 #[test]

@@ -16,6 +16,7 @@ impl Recorder {
         let mut child = command(data_dir)
             .env("APILOG_PROXY_LISTEN", "127.0.0.1:0")
             .env("APILOG_API_LISTEN", "127.0.0.1:0")
+            .env("APILOG_VIEWER_ENABLED", "false")
             .env("APILOG_PROXY_UPSTREAM", "http://127.0.0.1:1")
             .env("APILOG_PROXY_LANES", "1")
             .stdout(Stdio::null())
