@@ -70,6 +70,7 @@ pub mod capture;
 pub mod index;
 
 pub mod export;
+pub mod otlp;
 pub mod verify;
 
 pub mod redact;
