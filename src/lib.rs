@@ -60,6 +60,8 @@ pub mod media;
 
 pub mod transcript;
 
+pub mod diff;
+
 pub mod jsonl;
 pub mod store;
 
