@@ -62,5 +62,6 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> impl IntoResponse {
         "plugins": parts.plugins.report(),
         "viewer": parts.viewer.report(),
         "storage": parts.retention.report(),
+        "otlp": parts.spans.report(),
     }))
 }

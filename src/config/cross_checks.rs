@@ -32,8 +32,10 @@ pub(super) fn run(config: &Config, reader: &mut Reader<'_>) {
         reader.complain(&["otlp.endpoint"], text);
     }
     if config.api.redact_profiles.get(&otlp.redact).is_none() {
-        let text = format!("no profile of api.redact_profiles is called {}; allowed: {CREDENTIALS}, or one of them",
-            quoted(&otlp.redact));
+        let text = format!(
+            "no profile of api.redact_profiles is called {}; allowed: {CREDENTIALS}, or one of them",
+            quoted(&otlp.redact)
+        );
         reader.complain(&["api.redact_profiles", "otlp.redact"], text);
     }
     if let Some(cache) = &config.viewer.cache_dir

@@ -31,8 +31,8 @@ pub use complaint::{Complaint, Complaints, Origin, Warning};
 pub use example::example;
 pub use fsync::Fsync;
 pub use keys::{
-    Api, Capture, Config, Diagnostics, Index, Logging, Media, Otlp, Plugins, Proxy, Retention, Shutdown, Storage, Timeouts,
-    Viewer, keys,
+    Api, Capture, Config, Diagnostics, Index, Logging, Media, Otlp, Plugins, Proxy, Retention, Shutdown, Storage,
+    Timeouts, Viewer, keys,
 };
 pub use kinds::Level;
 pub use otlp::{SecretField, SpanContent};

@@ -40,11 +40,12 @@ impl Verdict {
             200..=299 => {
                 // Whoever answers in another form, or not at all, has said that all is well.
                 let said = Response::decode(body).ok().and_then(|it| it.partial_success).unwrap_or_default();
-                Verdict::Taken { rejected: u64::try_from(said.rejected_spans).unwrap_or(0), message: said.error_message }
+                Verdict::Taken {
+                    rejected: u64::try_from(said.rejected_spans).unwrap_or(0),
+                    message: said.error_message,
+                }
             }
-            429 | 502 | 503 | 504 => {
-                Verdict::Later { after: retry_after.and_then(|it| wish(it, UnixMillis::now())) }
-            }
+            429 | 502 | 503 | 504 => Verdict::Later { after: retry_after.and_then(|it| wish(it, UnixMillis::now())) },
             _ => Verdict::Refused,
         }
     }

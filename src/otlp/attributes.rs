@@ -42,8 +42,7 @@ impl Attributes {
 
     /// Only if there are any.
     pub(super) fn texts(&mut self, key: &str, texts: impl IntoIterator<Item = String>) {
-        let values: Vec<AnyValue> =
-            texts.into_iter().map(|it| AnyValue { value: Some(Value::Text(it)) }).collect();
+        let values: Vec<AnyValue> = texts.into_iter().map(|it| AnyValue { value: Some(Value::Text(it)) }).collect();
         if !values.is_empty() {
             self.add(key, Value::List(List { values }));
         }

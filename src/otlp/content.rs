@@ -20,9 +20,7 @@ pub(super) fn describe(attributes: &mut Attributes, row: &Row, trace: &TraceView
     let said = answer.iter().filter(|it| it.role != "error");
     let output: Vec<Value> = said.map(|it| room.message(it, row.finish_reason.as_deref())).collect();
     // Chat's system messages are turns like any other; elsewhere they stand apart.
-    let is_apart = |it: &Message| {
-        it.role == "instructions" || (row.protocol != Protocol::Chat && it.role == "system")
-    };
+    let is_apart = |it: &Message| it.role == "instructions" || (row.protocol != Protocol::Chat && it.role == "system");
     let instructions: Vec<Value> =
         request.iter().filter(|it| is_apart(it)).flat_map(|it| room.parts(&it.parts)).collect();
     let turns = request.iter().filter(|it| !is_apart(it)).rev();

@@ -118,7 +118,8 @@ fn answered(answer: Answer<'_>) -> (Option<String>, Option<String>) {
         Answer::None => (None, None),
         Answer::Json(text) => of_answer(Json::new(text)),
         Answer::Events(events) => {
-            let said = events.iter().take(OPENING_EVENTS).filter_map(|it| it.data.json()).map(|it| of_answer(Json::new(it)));
+            let said =
+                events.iter().take(OPENING_EVENTS).filter_map(|it| it.data.json()).map(|it| of_answer(Json::new(it)));
             said.fold((None, None), |(id, model), next| (id.or(next.0), model.or(next.1)))
         }
     }
@@ -128,7 +129,8 @@ fn of_answer(answer: Json<'_>) -> (Option<String>, Option<String>) {
     // Messages and Responses nest it in their opening events.
     let [message, response] = answer.pick(["message", "response"]);
     let nested = message.or(response).filter(|it| it.is_object());
-    let [id, model, response_id, version] = nested.unwrap_or(answer).pick(["id", "model", "responseId", "modelVersion"]);
+    let [id, model, response_id, version] =
+        nested.unwrap_or(answer).pick(["id", "model", "responseId", "modelVersion"]);
     let text = |value: Option<Json<'_>>| value.and_then(Json::string).filter(|it| !it.is_empty()).map(Into::into);
     // An event's own id is another thing; one of an answer stands beside its model.
     let model = text(model.or(version));
@@ -171,7 +173,11 @@ mod tests {
             ("/v1/messages?beta=true", Some("chat"), "anthropic"),
             ("/v1/messages/count_tokens", Some("count_tokens"), "anthropic"),
             ("/model/anthropic.claude/invoke", Some("chat"), "aws.bedrock"),
-            ("/v1/projects/p/locations/l/publishers/google/models/g:generateContent", Some("generate_content"), "gcp.vertex_ai"),
+            (
+                "/v1/projects/p/locations/l/publishers/google/models/g:generateContent",
+                Some("generate_content"),
+                "gcp.vertex_ai",
+            ),
             ("/v1beta/models/g:streamGenerateContent?alt=sse", Some("generate_content"), "gcp.gemini"),
             ("/v1beta/models/g:countTokens", Some("count_tokens"), "gcp.gemini"),
             ("/v1beta/models/g:embedContent", Some("embeddings"), "gcp.gemini"),
@@ -180,7 +186,11 @@ mod tests {
             ("/elsewhere", None, "openai"),
         ] {
             let protocol = Protocol::of("POST", target);
-            assert_eq!((operation(protocol, target), provider(protocol, target)), (expected, provider_name), "{target}");
+            assert_eq!(
+                (operation(protocol, target), provider(protocol, target)),
+                (expected, provider_name),
+                "{target}"
+            );
         }
     }
 
@@ -193,7 +203,8 @@ mod tests {
         };
         let chat = read(r#"{"max_completion_tokens":5,"temperature":0.5,"n":2,"seed":7,"top_p":"x","stop":["a"]}"#);
         assert_eq!(chat.lines().count(), 4, "{chat}");
-        let gemini = read(r#"{"generationConfig":{"maxOutputTokens":5,"temperature":0.5,"candidateCount":2,"seed":7}}"#);
+        let gemini =
+            read(r#"{"generationConfig":{"maxOutputTokens":5,"temperature":0.5,"candidateCount":2,"seed":7}}"#);
         assert_eq!(gemini, chat);
         assert_eq!(read(r#"{"n":1,"max_tokens":1.5,"seed":null}"#), "");
     }

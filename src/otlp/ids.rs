@@ -40,13 +40,9 @@ impl Context {
                 state: request.get_str("tracestate").filter(|it| it.len() <= MOST_STATE).unwrap_or_default().to_owned(),
                 flags: flags | SAMPLED | HAS_IS_REMOTE | IS_REMOTE,
             },
-            None => Context {
-                trace_id: bytes,
-                span_id,
-                parent: None,
-                state: String::new(),
-                flags: SAMPLED | HAS_IS_REMOTE,
-            },
+            None => {
+                Context { trace_id: bytes, span_id, parent: None, state: String::new(), flags: SAMPLED | HAS_IS_REMOTE }
+            }
         }
     }
 }

@@ -51,8 +51,7 @@ impl<'s> Spans<'s> {
         resource.text("service.name", self.shape.service_name.clone());
         resource.text("service.version", env!("CARGO_PKG_VERSION"));
         let scope = Scope { name: "api-log".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-        let scope_spans =
-            ScopeSpans { scope: Some(scope), spans: self.spans, schema_url: SCHEMA_URL.to_owned() };
+        let scope_spans = ScopeSpans { scope: Some(scope), spans: self.spans, schema_url: SCHEMA_URL.to_owned() };
         let resource_spans = ResourceSpans {
             resource: Some(Resource { attributes: resource.0 }),
             scope_spans: vec![scope_spans],
