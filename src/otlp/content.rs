@@ -55,6 +55,8 @@ impl Room {
     fn message(&mut self, message: &Message, finish_reason: Option<&str>) -> Value {
         let role = match message.role.as_str() {
             "model" => "assistant",
+            // What is embedded, drawn or spoken has no turns.
+            "prompt" | "input" => "user",
             role => role,
         };
         let mut value = json!({"role": role, "parts": self.parts(&message.parts)});

@@ -1,5 +1,7 @@
 //! One trace's line as one span.
 
+use std::net::SocketAddr;
+
 use super::attributes::Attributes;
 use super::gen_ai::{self, Operation};
 use super::ids::Context;
@@ -71,8 +73,9 @@ fn failure(row: &Row) -> Option<String> {
 }
 
 fn how_it_ended(row: &Row) -> String {
-    match (row.end, row.status) {
-        (End::Complete, status) => format!("answered with {status}"),
+    match (row.end, &row.error_type) {
+        (End::Complete, Some(kind)) => kind.clone(),
+        (End::Complete, None) => format!("answered with {}", row.status),
         (end, _) => end.name().to_owned(),
     }
 }
@@ -87,7 +90,14 @@ fn http(attributes: &mut Attributes, row: &Row) {
         attributes.text("server.address", &*host);
         attributes.number("server.port", Some(port.into()));
     }
-    attributes.text_if("client.address", Some(row.client.clone()).filter(|it| !it.is_empty()));
+    // Of who was told by an address header the port is unknown.
+    match row.client.parse::<SocketAddr>() {
+        Ok(client) => {
+            attributes.text("client.address", client.ip().to_string());
+            attributes.number("client.port", Some(client.port().into()));
+        }
+        Err(_) => attributes.text_if("client.address", Some(row.client.clone()).filter(|it| !it.is_empty())),
+    }
     attributes.number("http.response.status_code", (row.status > 0).then_some(row.status.into()));
     attributes.count("http.request.body.size", row.req_bytes);
     attributes.count("http.response.body.size", row.resp_bytes);

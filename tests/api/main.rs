@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure is the test's result")]
 
+mod collector;
 mod seed;
 mod stack;
 
@@ -17,6 +18,7 @@ mod inflight;
 mod lists;
 mod media;
 mod metrics;
+mod otlp;
 mod plugins;
 mod plugins_live;
 mod rebuild;
