@@ -29,8 +29,13 @@ mod viewer;
 use std::process::ExitCode;
 
 /// Nearly as fast as the fastest on the lanes, and far leaner under many streams (docs/performance.md).
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+/// The same, counting: see `actors/tests/allocations.rs`.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: tests::Counting = tests::Counting;
 
 fn main() -> ExitCode {
     #[cfg(feature = "faults")]

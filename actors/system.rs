@@ -45,7 +45,7 @@ use crate::viewer::{self, Hosted};
 use crate::{record, runtimes, sockets};
 use bounds::Bounded;
 pub(crate) use failure::{StartError, SystemError};
-pub(crate) use reloading::LastReload;
+pub(crate) use reloading::{LastReload, Reload};
 use table::Parts;
 
 /// Ended exchanges that may wait beyond those being finalized. Their bytes are bounded by `capture.memory_bytes`.

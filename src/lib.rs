@@ -37,6 +37,7 @@
 //! | work | a long task that tells how far it is, and can be called off |
 //! | ledger | the accounting `accepted = recorded + filtered + dropped + in flight` |
 
+pub mod described;
 pub mod ids;
 
 pub mod exchange;
@@ -65,12 +66,14 @@ pub mod diff;
 pub mod jsonl;
 pub mod store;
 
+pub mod recordings;
 pub mod replay;
 
 pub mod capture;
 
 pub mod index;
 
+pub mod curl;
 pub mod export;
 pub mod otlp;
 pub mod verify;

@@ -60,6 +60,7 @@ const FORMATS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("actors/proxy/answers.rs", &["serde_json"], "the recorder's own answers are JSON"),
     ("actors/proxy/heads.rs", &["memchr"], "looks for the empty line that ends a head"),
     ("actors/record/day_bytes.rs", &["jsonl"], "names the library's module"),
+    ("actors/cli/look/", &["serde_json", "jsonl"], "the API's answers are JSON, and so is `--json`"),
     ("actors/cli/rebuild.rs", &["serde_json"], "the API's answers, and the command's own, are JSON"),
     ("actors/record/index", &["rusqlite", "jsonl"], "carries the connection, and names the library's module"),
     ("actors/record/rebuild.rs", &["jsonl"], "names the library's module"),
@@ -72,8 +73,18 @@ const MOST_LINES: usize = 500;
 const LONGER: &[(&str, &str)] = &[];
 
 /// What is never part of a check-out.
-const NOT_OURS: &[&str] =
-    &[".git", ".pytest_cache", ".venv", "__pycache__", "artifacts", "corpus", "data", "node_modules", "target"];
+const NOT_OURS: &[&str] = &[
+    ".git",
+    ".pytest_cache",
+    ".schemathesis",
+    ".venv",
+    "__pycache__",
+    "artifacts",
+    "corpus",
+    "data",
+    "node_modules",
+    "target",
+];
 
 /// Files of the repository that name paths: each path in backticks must exist.
 const GUIDES: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"];

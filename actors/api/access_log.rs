@@ -14,7 +14,8 @@ use api_log::config::{AccessLog as Place, Api};
 use api_log::store::layout::Layout;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::kit::{BoundReport, Budget, ChildHealth, Condition, Permit, Registry, Slot};
 use crate::record::Queue;
@@ -26,6 +27,18 @@ const MOST_BYTES: u64 = 4 << 20;
 const BATCH: usize = 64 * 1024;
 /// How often to look though nobody woke it, and how soon to try a disk again that refused.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How the access log fares.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AccessLogHealth")]
+pub(super) struct Report {
+    /// Whether there is one.
+    enabled: bool,
+    /// Lines that stand in the file.
+    written: u64,
+    /// Lines that do not, though they should.
+    dropped: u64,
+}
 
 /// The lines that wait, and where they go.
 pub(crate) struct AccessLog {
@@ -108,9 +121,9 @@ impl AccessLog {
     }
 
     /// Its part of the health document.
-    pub(super) fn report(&self) -> Value {
+    pub(super) fn report(&self) -> Report {
         let dropped = self.room.report().refused + self.not_written.load(Ordering::Relaxed);
-        json!({"enabled": self.is_on, "written": self.written(), "dropped": dropped})
+        Report { enabled: self.is_on, written: self.written(), dropped }
     }
 
     /// Lines that stand in the file.
@@ -245,6 +258,8 @@ mod tests {
     use api_log::config::Config;
     use api_log::ids::UnixMillis;
 
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn entry(query: &str) -> Entry<'_> {
@@ -279,10 +294,10 @@ mod tests {
         assert_eq!(log.write_some(), Wrote::Refused);
         let raised = registry.conditions().into_iter().find(|(name, _)| *name == "access_log");
         assert_eq!(raised, Some(("access_log", true)));
-        assert_eq!(log.report(), json!({"enabled": true, "written": 0, "dropped": 5}));
+        assert_eq!(json!(log.report()), json!({"enabled": true, "written": 0, "dropped": 5}));
         std::fs::remove_dir(layout.access_log()).unwrap();
         while log.write_some() == Wrote::Some {}
-        assert_eq!(log.report(), json!({"enabled": true, "written": MOST_LINES, "dropped": 5}));
+        assert_eq!(json!(log.report()), json!({"enabled": true, "written": MOST_LINES, "dropped": 5}));
         let is_raised = |(name, raised)| name == "access_log" && raised;
         assert!(!registry.conditions().into_iter().any(is_raised));
         let text = std::fs::read_to_string(layout.access_log()).unwrap();
@@ -290,6 +305,6 @@ mod tests {
         assert!(queries.eq((0..MOST_LINES).map(|it| Value::String(it.to_string()))), "in order, each once");
         log.note(&entry("late"));
         log.give_up();
-        assert_eq!(log.report()["dropped"], 6);
+        assert_eq!(log.report().dropped, 6);
     }
 }

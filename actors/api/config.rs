@@ -4,28 +4,46 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use api_log::store::overrides::Overrides;
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::State as Api;
+use super::body::Sent;
 use super::errors::{Answer, Problem};
 use super::overrides;
+use crate::retention::Source;
+
+/// Whether attachments are saved.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MediaConfig")]
+pub(crate) struct Media {
+    /// Whether they are.
+    save_attachments: bool,
+    /// Who said so.
+    source: Source,
+}
+
+/// Whether attachments should be saved.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "MediaChange")]
+pub(crate) struct Change {
+    /// Whether they should be.
+    #[schemars(required)]
+    save_attachments: Option<bool>,
+}
 
 /// `GET /api/config/media`.
-pub(crate) async fn media(State(api): State<Arc<Api>>) -> impl IntoResponse {
+pub(crate) async fn media(State(api): State<Arc<Api>>) -> Answer<Media> {
     Answer(media_answer(&api))
 }
 
 /// `PUT /api/config/media`: persisted first, then live with the next trace.
-pub(crate) async fn set_media(
-    State(api): State<Arc<Api>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<impl IntoResponse, Problem> {
-    let saves = wanted(&body?)?;
+pub(crate) async fn set_media(State(api): State<Arc<Api>>, sent: Sent<Change>) -> Result<Answer<Media>, Problem> {
+    let saves = wanted(&sent.bytes?)?;
     let set = move |overrides: &mut Overrides| overrides.set_save_attachments(saves);
     let applied = move |api: &Api, _: &Overrides| {
         api.parts.shared.saves_media.store(saves, Ordering::Relaxed);
@@ -36,29 +54,22 @@ pub(crate) async fn set_media(
     overrides::change(api, set, applied).await.map(Answer)
 }
 
-fn media_answer(api: &Api) -> Value {
-    let source = if api.media_is_overridden.load(Ordering::Relaxed) { "override" } else { "yaml" };
-    json!({"save_attachments": api.parts.shared.saves_media.load(Ordering::Relaxed), "source": source})
+fn media_answer(api: &Api) -> Media {
+    let is_overridden = api.media_is_overridden.load(Ordering::Relaxed);
+    let source = if is_overridden { Source::Override } else { Source::Yaml };
+    Media { save_attachments: api.parts.shared.saves_media.load(Ordering::Relaxed), source }
 }
 
 /// The one member that the body may have.
 fn wanted(body: &[u8]) -> Result<bool, Problem> {
-    let bad = |detail: String| {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_body", format!("the body is not what this route takes: {detail}"))
-            .with("detail", detail)
-    };
-    let body: serde_json::Map<String, Value> = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
-    if let Some(unknown) = body.keys().find(|it| *it != "save_attachments") {
-        return Err(bad(format!("unknown member {unknown}")));
-    }
-    match body.get("save_attachments") {
-        Some(Value::Bool(saves)) => Ok(*saves),
-        None | Some(Value::Null) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "missing_field", "save_attachments is missing")
-                .with("field", "save_attachments"))
-        }
-        Some(_) => Err(bad("save_attachments must be true or false".into())),
-    }
+    let bad = |error: serde_json::Error| Problem::bad_body(error.to_string());
+    // A list would pass for the members in their order.
+    let members: Map<String, Value> = serde_json::from_slice(body).map_err(bad)?;
+    let Change { save_attachments } = serde_json::from_value(Value::Object(members)).map_err(bad)?;
+    save_attachments.ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "missing_field", "save_attachments is missing")
+            .with("field", "save_attachments")
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,43 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value};
+use schemars::{Schema, json_schema};
+use serde_json::{Map, Value, json};
+
+/// What a problem may tell beside code and sentence.
+const MEMBERS: [(&str, &str); 14] = [
+    ("param", "The parameter that is wrong."),
+    ("detail", "What is wrong, in a few words."),
+    ("needed_scope", "The scope that a token must have."),
+    ("scope", "The scope that the token has."),
+    ("field", "The member of the body that is wrong."),
+    ("index", "The place in the list that is wrong, from 0."),
+    ("id", "The instance that is wrong."),
+    ("matched", "How many traces match, at least."),
+    ("cap", "How many traces are given at most."),
+    ("limit", "Which limit it is."),
+    ("matched_bytes", "How many bytes the files of the traces have."),
+    ("cap_bytes", "How many bytes there may be at most."),
+    ("hint", "What can be done."),
+    ("note", "How it is counted."),
+];
+
+/// The schema of every problem.
+pub(super) fn schema() -> Schema {
+    let mut properties = json!({
+        "error": {"type": "string", "description": "What is wrong, in a word for programs."},
+        "message": {"type": "string", "description": "What is wrong, in a sentence for people."},
+    });
+    for (name, about) in MEMBERS {
+        properties[name] = json!({"type": "string", "description": about});
+    }
+    json_schema!({
+        "type": "object",
+        "description": "Why there is no answer. Flat, and all of it text.",
+        "required": ["error", "message"],
+        "properties": properties,
+    })
+}
 
 /// A failure with its status, code, a sentence for a person and further members.
 #[derive(Debug)]
@@ -29,6 +65,7 @@ impl Problem {
 
     /// With a further member.
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Problem {
+        debug_assert!(MEMBERS.iter().any(|it| it.0 == name), "{name} is described nowhere");
         self.members.insert(name.into(), Value::String(value.into()));
         self
     }

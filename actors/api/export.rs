@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use api_log::described::{self, Param};
 use api_log::export::profile::{Hidden, Profiles};
 use api_log::export::{self, Chosen, ExportError, Format, Request};
 use api_log::ids::UnixMillis;
@@ -13,17 +14,19 @@ use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::work::Work;
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
+use schemars::{Schema, json_schema};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::State as Api;
+use super::endpoint::{Output, Reply, Schemas};
 use super::errors::Problem;
-use super::params::Params;
+use super::params::{FromQuery, Params, Query};
 use super::streams::{self, Holding};
 
 /// Exports at once: each has a thread, a connection to the index, and a snapshot of it.
@@ -42,7 +45,7 @@ const STALL: Duration = Duration::from_secs(60);
 const FLUSH: Duration = Duration::from_millis(100);
 
 /// What was asked for.
-struct Asked {
+pub(crate) struct Asked {
     filter: Filter,
     format: Format,
     /// No cap in number.
@@ -53,10 +56,62 @@ struct Asked {
     hidden: Option<Hidden>,
 }
 
+/// The parameters beside the filters.
+const PARAMS: &[Param] = &[
+    Param::new("all", described::switch, "More than 50,000 traces too."),
+    Param::new("bytes_all", described::switch, "However many bytes the files of these traces have."),
+    Param::new("format", || described::one_of(Format::ALL.map(Format::extension)), "In which form; `zip` if not said."),
+    Param::new("redact", described::text, "What is hidden: `credentials`, or a profile of `api.redact_profiles`."),
+    // The viewer sends the list's along.
+    Param::new("limit", described::text, "Of no meaning here."),
+    Param::new("cursor", described::text, "Of no meaning here."),
+];
+
+impl FromQuery for Asked {
+    fn params() -> Vec<Param> {
+        [Filter::PARAMS, PARAMS].concat()
+    }
+
+    fn read(params: &Params, api: &Api) -> Result<Asked, Problem> {
+        Asked::parse(params, &api.parts.redact_profiles, &api.tokens.secret())
+    }
+}
+
+/// Traces on their way to their caller.
+pub(crate) struct Package(Response);
+
+impl IntoResponse for Package {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Output for Package {
+    fn replies(_: &mut Schemas) -> Vec<Reply> {
+        let har = json_schema!({"type": "object", "description": "HAR 1.2.", "required": ["log"]});
+        let reply = Format::ALL.into_iter().fold(
+            Reply::new(200, "The traces. Broken off without its end if something fails on the way."),
+            |reply, format| {
+                let schema = match format {
+                    // Any bytes.
+                    Format::Zip => Schema::default(),
+                    Format::Jsonl => described::text(),
+                    Format::Har => har.clone(),
+                };
+                reply.of(format.media_type(), schema)
+            },
+        );
+        let left_out = "Traces that match and are left out, for their files are gone.";
+        let reply = reply
+            .with(Param::new("content-disposition", described::text, "A name for the file."))
+            .with(Param::new("x-api-log-left-out", described::count, left_out));
+        vec![reply]
+    }
+}
+
 impl Asked {
     fn parse(params: &Params, profiles: &Profiles, secret: &str) -> Result<Asked, Problem> {
-        // The viewer sends the list's `limit` along; it has no meaning here.
-        let own = ["limit", "cursor", "all", "bytes_all", "format", "redact"];
+        let own: Vec<&str> = PARAMS.iter().map(|it| it.name).collect();
         let filter = Filter::parse(params.pairs(), &own)?;
         let mut asked = Asked { filter, format: Format::Zip, all: false, bytes_all: false, hidden: None };
         for (name, value) in params.first_of_each() {
@@ -110,9 +165,7 @@ enum Told {
 }
 
 /// `GET /api/export`.
-pub(crate) async fn export(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let params = Params::of(query.as_deref());
-    let asked = Asked::parse(&params, &api.parts.redact_profiles, &api.tokens.secret())?;
+pub(crate) async fn export(State(api): State<Arc<Api>>, Query(asked): Query<Asked>) -> Result<Package, Problem> {
     let place = api.exports.try_take(0).ok_or_else(Problem::busy)?;
     let (tell, mut told) = mpsc::channel(CHUNKS_WAITING);
     let format = asked.format;
@@ -156,7 +209,7 @@ pub(crate) async fn export(State(api): State<Arc<Api>>, RawQuery(query): RawQuer
     if left_out > 0 {
         answer.headers_mut().insert(HeaderName::from_static("x-api-log-left-out"), HeaderValue::from(left_out));
     }
-    Ok(answer)
+    Ok(Package(answer))
 }
 
 /// How an export is called off from outside.

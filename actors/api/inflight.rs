@@ -8,22 +8,27 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use api_log::capture::underway::{Codings, Underway};
-use api_log::ids::TraceId;
+use api_log::described::{self, Param};
+use api_log::exchange::End;
+use api_log::ids::{TraceId, UnixMillis};
+use api_log::protocol::Protocol;
 use api_log::wire::websocket::Side;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use axum::extract::{Path, State};
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::State as Api;
+use super::endpoint::Schemas;
 use super::errors::{Answer, Problem};
-use super::params::Params;
+use super::params::{FromQuery, Params, Query};
+use super::streams::{self, EventStream, Events, LastEventId};
 use super::tail::HEARTBEAT;
-use super::{lines, replay, streams};
+use super::{lines, replay};
 use crate::kit::{Budget, Permit};
 use crate::record::{Heard, LetGo, Log, LogShared, LookedAt};
 
@@ -56,60 +61,166 @@ impl Default for Lookers {
     }
 }
 
-/// `GET /api/inflight`: those that began first stand first.
-pub(crate) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<impl IntoResponse, Problem> {
-    let mut limit = USUAL;
-    for (name, value) in Params::of(query.as_deref()).first_of_each() {
-        if name != "limit" {
-            return Err(Problem::bad_param(name, "unknown parameter"));
-        }
-        let number = value.parse().ok().filter(|it| (1..=MOST).contains(it));
-        limit = number.ok_or_else(|| Problem::bad_param(name, "must be an integer from 1 to 1000"))?;
+/// How many are wanted.
+pub(crate) struct Limit(usize);
+
+impl FromQuery for Limit {
+    fn params() -> Vec<Param> {
+        vec![Param::new("limit", || described::up_to(MOST), "At most so many; 100 if nothing is said.")]
     }
+
+    fn read(params: &Params, _: &Api) -> Result<Limit, Problem> {
+        let mut limit = USUAL;
+        for (name, value) in params.first_of_each() {
+            if name != "limit" {
+                return Err(Problem::bad_param(name, "unknown parameter"));
+            }
+            let number = value.parse().ok().filter(|it| (1..=MOST).contains(it));
+            limit = number.ok_or_else(|| Problem::bad_param(name, "must be an integer from 1 to 1000"))?;
+        }
+        Ok(Limit(limit))
+    }
+}
+
+/// What is being forwarded.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Inflight")]
+pub(crate) struct Listed {
+    /// How many exchanges are under way.
+    total: usize,
+    /// Those that began first, the oldest first.
+    inflight: Vec<Shown>,
+}
+
+/// An exchange under way.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InflightExchange")]
+struct Shown {
+    /// The id that its trace will have.
+    #[schemars(with = "TraceId")]
+    id: String,
+    /// When its request's head had been received.
+    #[schemars(with = "UnixMillis")]
+    ts_start: String,
+    /// Since then.
+    age_ms: u64,
+    /// The method.
+    method: String,
+    /// The target with its query, credentials in it replaced.
+    path: String,
+    /// What it speaks.
+    #[schemars(extend("enum" = Protocol::ALL.map(Protocol::name)))]
+    protocol: &'static str,
+    /// Whose it is: 16 hex digits.
+    key_hash: String,
+    /// The answer's status; null before there is one.
+    status: Option<u16>,
+    /// Request body bytes that have passed.
+    req_bytes: u64,
+    /// Response body bytes that have passed.
+    resp_bytes: u64,
+    /// Events that have arrived; null for what is no stream of events.
+    events: Option<u64>,
+    /// It has become a socket.
+    socket: bool,
+}
+
+/// `GET /api/inflight`: those that began first stand first.
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    Query(Limit(limit)): Query<Limit>,
+) -> Result<Answer<Listed>, Problem> {
     let _place = api.lookers.lists.acquire().await;
     let logs = api.parts.logs.clone();
     let look = move || look_at_all(&logs, limit);
-    let (total, shown) = tokio::task::spawn_blocking(look).await.map_err(|error| Problem::server_error(&error))?;
-    Ok(Answer(json!({"total": total, "inflight": shown})))
+    tokio::task::spawn_blocking(look).await.map(Answer).map_err(|error| Problem::server_error(&error))
 }
 
-fn look_at_all(logs: &LogShared, limit: usize) -> (usize, Vec<Value>) {
+fn look_at_all(logs: &LogShared, limit: usize) -> Listed {
     let began = Instant::now();
     let open = logs.open_logs();
     let looked = open.iter().take(limit).filter_map(|log| log.looked_at(|| began.elapsed() < PATIENCE));
-    (open.len(), looked.map(shown).collect())
+    Listed { total: open.len(), inflight: looked.map(shown).collect() }
 }
 
-fn shown(it: LookedAt) -> Value {
+fn shown(it: LookedAt) -> Shown {
     let [req_bytes, resp_bytes] = it.passed;
-    json!({
-        "id": it.id.to_string(),
-        "ts_start": it.asked.ts_start.to_string(),
-        "age_ms": u64::try_from(it.age.as_millis()).unwrap_or(u64::MAX),
-        "method": it.asked.method,
-        "path": it.asked.path,
-        "protocol": it.asked.protocol.name(),
-        "key_hash": it.asked.key.to_string(),
-        "status": it.status,
-        "req_bytes": req_bytes,
-        "resp_bytes": resp_bytes,
-        "events": it.events,
-        "socket": it.is_socket,
-    })
+    Shown {
+        id: it.id.to_string(),
+        ts_start: it.asked.ts_start.to_string(),
+        age_ms: u64::try_from(it.age.as_millis()).unwrap_or(u64::MAX),
+        method: it.asked.method,
+        path: it.asked.path,
+        protocol: it.asked.protocol.name(),
+        key_hash: it.asked.key.to_string(),
+        status: it.status,
+        req_bytes,
+        resp_bytes,
+        events: it.events,
+        socket: it.is_socket,
+    }
+}
+
+/// Whose messages of a socket are wanted: the server's, unless the caller says otherwise.
+pub(crate) struct Whose(Option<Side>);
+
+impl FromQuery for Whose {
+    fn params() -> Vec<Param> {
+        vec![replay::SIDE]
+    }
+
+    fn read(params: &Params, _: &Api) -> Result<Whose, Problem> {
+        let mut side = Some(Side::Server);
+        for (name, value) in params.first_of_each() {
+            if name != "dir" {
+                return Err(Problem::bad_param(name, "unknown parameter"));
+            }
+            let named = replay::side(value);
+            side = named.ok_or_else(|| Problem::bad_param(name, "must be server, client or both"))?;
+        }
+        Ok(Whose(side))
+    }
+}
+
+/// Events as they arrive, by whatever name, and what is told of them.
+pub(crate) struct Arriving;
+
+/// How the exchange ended.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "InflightEnd")]
+struct Ended<'e> {
+    /// How, as on the line; null if that is not known.
+    #[schemars(extend("enum" = End::ALL.map(End::name).into_iter().map(Some).chain([None]).collect::<Vec<_>>()))]
+    end: Option<&'e str>,
+    /// How many events there were.
+    events: u64,
+}
+
+/// The caller was too slow, or a message too long: so many were passed over.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SkippedMessages")]
+struct Skipped {
+    /// How many.
+    skipped: u64,
+}
+
+impl Events for Arriving {
+    fn events(schemas: &mut Schemas) -> Vec<(&'static str, Schema)> {
+        vec![("api-log.skipped", schemas.of::<Skipped>()), ("api-log.end", schemas.of::<Ended<'_>>())]
+    }
 }
 
 /// `GET /api/inflight/{id}/events`: those that have arrived, then those that arrive, then how it ended.
 pub(crate) async fn events(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let side = side(&Params::of(query.as_deref()))?;
+    Query(Whose(side)): Query<Whose>,
+    LastEventId(last): LastEventId,
+) -> Result<EventStream<Arriving>, Problem> {
     let none =
         || Problem::not_found("no exchange under way has this id; what has ended is at /api/traces/{id} and …/replay");
     let id = lines::id(id).map_err(|_| none())?;
-    let last = headers.get("last-event-id").and_then(|it| it.to_str().ok()).and_then(|it| it.parse::<u64>().ok());
+    let last = last.as_ref().and_then(|it| it.to_str().ok()).and_then(|it| it.parse::<u64>().ok());
     let place = api.lookers.followers.try_take(0).ok_or_else(Problem::busy)?;
     let logs = api.parts.logs.clone();
     let limits = api.parts.shared.settings.limits;
@@ -137,19 +248,6 @@ pub(crate) async fn events(
     follower.notice_socket();
     let events = futures_util::stream::unfold(follower, Follower::next);
     Ok(streams::events(&api, Body::from_stream(events)))
-}
-
-/// Whose messages of a socket are wanted: the server's, unless the caller says otherwise.
-fn side(params: &Params) -> Result<Option<Side>, Problem> {
-    let mut side = Some(Side::Server);
-    for (name, value) in params.first_of_each() {
-        if name != "dir" {
-            return Err(Problem::bad_param(name, "unknown parameter"));
-        }
-        let named = replay::side(value);
-        side = named.ok_or_else(|| Problem::bad_param(name, "must be server, client or both"))?;
-    }
-    Ok(side)
 }
 
 /// What a look found: events, and whether to look again at once, later, or not any more.
@@ -280,7 +378,7 @@ impl Follower {
     }
 
     fn tell_skipped(&mut self, messages: u64) {
-        let told = json!({"skipped": messages});
+        let told = json!(Skipped { skipped: messages });
         self.ready.push_back(format!("event: api-log.skipped\ndata: {told}\n\n").into());
     }
 
@@ -310,7 +408,7 @@ impl Follower {
     }
 
     fn end(&mut self, end: Option<&str>) {
-        let told = json!({"end": end, "events": self.given});
+        let told = json!(Ended { end, events: self.given });
         self.ready.push_back(format!("event: api-log.end\ndata: {told}\n\n").into());
         self.step = Step::Over;
     }

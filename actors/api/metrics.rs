@@ -19,7 +19,9 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 
 use super::State as Api;
+use super::endpoint::{Output, Reply, Schemas};
 use crate::kit::ChildState;
+use crate::otlp::Cause;
 use crate::record::index_status::Standing;
 
 /// The text format of OpenMetrics, which Prometheus reads.
@@ -28,18 +30,33 @@ const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// A figure that is no counter though it stands among them.
 const HIGH_WATER: &str = "writer_chan_high_water";
 
+/// Figures as text.
+pub(crate) struct Scrape(Response);
+
+impl IntoResponse for Scrape {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Output for Scrape {
+    fn replies(_: &mut Schemas) -> Vec<Reply> {
+        vec![Reply::new(200, "Every figure of `/healthz`.").of(TEXT, api_log::described::text())]
+    }
+}
+
 /// `GET /metrics`.
-pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Scrape {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Everything(api)));
     let mut text = String::new();
-    match encode(&mut text, &registry) {
+    Scrape(match encode(&mut text, &registry) {
         Ok(()) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics cannot be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
-    }
+    })
 }
 
 struct Everything(Arc<Api>);
@@ -158,7 +175,7 @@ impl Metrics<'_> {
             self.one(MetricType::Counter, name, help, value)?;
         }
         self.one(MetricType::Gauge, "otlp_spans_waiting", "Spans that wait, or are under way", spans.waiting)?;
-        let labels: Vec<_> = spans.dropped.iter().map(|(cause, count)| ([("cause", *cause)], *count)).collect();
+        let labels = Cause::ALL.map(|it| ([("cause", it.name())], api.parts.spans.dropped(it)));
         let dropped: Vec<(Labels<'_>, u64)> = labels.iter().map(|(labels, count)| (&labels[..], *count)).collect();
         self.family(MetricType::Counter, "otlp_spans_dropped", "Spans that were left out", &dropped)
     }

@@ -1,7 +1,7 @@
 //! The read API: what people and tools ask the recorder.
 //!
 //! [`server`] owns the listener; [`connection`] says how long a caller may be quiet; [`routes`] says which path is answered
-//! by whom, and [`scopes`] what for it needs; [`auth`] asks for that, of [`tokens`]; [`noting`] tells the [`access_log`] who read what;
+//! by whom, each an [`endpoint`] of which [`openapi`] makes a document, and [`scopes`] what for it needs; [`auth`] asks for that, of [`tokens`]; [`noting`] tells the [`access_log`] who read what;
 //! [`errors`] gives every failure one shape. [`readers`] are the index's read-only connections: no query waits
 //! for the index writer, none makes it wait, and none goes on for longer than `api.query_timeout`. [`streams`] are the
 //! answers that go on for long: they end with the API.
@@ -9,8 +9,10 @@
 pub(crate) mod access_log;
 mod auth;
 mod bodies;
+mod body;
 mod config;
 mod connection;
+mod endpoint;
 mod errors;
 mod export;
 mod finish;
@@ -21,6 +23,7 @@ mod lines;
 mod media;
 mod metrics;
 mod noting;
+mod openapi;
 mod overrides;
 mod params;
 mod plugins;
@@ -40,8 +43,8 @@ mod traces;
 mod viewer;
 mod viewer_headers;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use api_log::client;
@@ -102,6 +105,8 @@ pub(crate) struct State {
     turned_away: auth::TurnedAway,
     /// Connections that were one too many.
     callers_refused: Arc<AtomicU64>,
+    /// The API's document, once somebody has asked for it.
+    document: OnceLock<axum::body::Bytes>,
 }
 
 /// What the API shows of the rest of the recorder: counters and probes, never an actor's mailbox.
@@ -188,6 +193,7 @@ impl State {
             limits: Arc::new(ArcSwap::from_pointee(parts.limits)),
             turned_away: auth::TurnedAway::default(),
             callers_refused,
+            document: OnceLock::new(),
             parts,
         }
     }

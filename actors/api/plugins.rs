@@ -1,18 +1,20 @@
 //! The plugins' list: read, replaced, changed and given back to the configuration.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_log::plugin::instance::{BadInstance, Fault, Instance};
-use api_log::plugin::kinds::{CATALOGUE, KindEntry};
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use api_log::plugin::instance::{BadInstance, Fault, Instance, ShownInstance};
+use api_log::plugin::kinds::{CATALOGUE, KindEntry, ShownKind};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::State as Api;
+use super::body::Sent;
 use super::errors::{Answer, Problem};
 use crate::plugins::registry::Msg;
 use crate::plugins::{Change, ChangeError, Changed};
@@ -24,26 +26,133 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// The members of an instance.
 const MEMBERS: [&str; 4] = ["type", "id", "enabled", "config"];
 
+/// What plugins there are.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginTypes")]
+pub(crate) struct Types {
+    /// In the order in which they act.
+    types: Vec<ShownKind>,
+}
+
+/// The plugins in force.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginList")]
+pub(crate) struct Listed {
+    /// In their order, the disabled ones too.
+    instances: Vec<ShownInstance>,
+    /// Where they come from: `yaml` or `override`.
+    source: &'static str,
+}
+
+/// The list was replaced.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginsReplaced")]
+pub(crate) struct Replaced {
+    /// It was.
+    #[schemars(extend("const" = true))]
+    ok: bool,
+    /// What is in force now.
+    instances: Vec<ShownInstance>,
+    /// Always empty: with an error nothing is replaced.
+    #[schemars(extend("maxItems" = 0))]
+    errors: Vec<String>,
+}
+
+/// One of them was changed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginChanged")]
+pub(crate) struct Patched {
+    /// It was.
+    #[schemars(extend("const" = true))]
+    ok: bool,
+    /// As it is now.
+    instance: ShownInstance,
+}
+
+/// The configuration's list is in force again.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginsReset")]
+pub(crate) struct Removed {
+    /// It is.
+    #[schemars(extend("const" = true))]
+    ok: bool,
+    /// Where the list comes from now.
+    #[schemars(extend("const" = "yaml"))]
+    source: &'static str,
+}
+
+/// A list as a caller sends it, read by [`wanted`].
+pub(crate) struct List;
+
+/// A change as a caller sends it, read by [`changes`].
+pub(crate) struct Changes;
+
+/// The members of an instance that can be changed.
+fn changeable() -> Value {
+    let types: Vec<&str> = CATALOGUE.iter().map(|it| it.name).collect();
+    json!({
+        "type": {"description": "What it does.", "type": "string", "enum": types},
+        "enabled": {"description": "Whether it acts; no if nothing is said.", "type": ["boolean", "null"]},
+        "config": {"description": "Its configuration; see the types.", "type": ["object", "null"]},
+    })
+}
+
+impl JsonSchema for List {
+    fn schema_name() -> Cow<'static, str> {
+        "PluginsGiven".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let mut members = changeable();
+        members["id"] = json!({"description": "Its name; no other has it.", "type": "string", "minLength": 1});
+        let instance = json!({
+            "type": "object",
+            "required": ["type", "id"],
+            "properties": members,
+            "additionalProperties": false,
+        });
+        let instances = json!({"description": "In the order in which they act.", "type": "array", "items": instance});
+        json_schema!({
+            "type": "object",
+            "description": "A list of plugins.",
+            "required": ["instances"],
+            "properties": {"instances": instances},
+            "additionalProperties": false,
+        })
+    }
+}
+
+impl JsonSchema for Changes {
+    fn schema_name() -> Cow<'static, str> {
+        "PluginChange".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "What is to be another; what is not named stays.",
+            "properties": changeable(),
+            "additionalProperties": false,
+        })
+    }
+}
+
 /// `GET /api/plugins/types`.
-pub(crate) async fn types() -> impl IntoResponse {
-    let types: Vec<Value> = CATALOGUE.iter().map(KindEntry::shown).collect();
-    Answer(json!({"types": types}))
+pub(crate) async fn types() -> Answer<Types> {
+    Answer(Types { types: CATALOGUE.iter().map(KindEntry::shown).collect() })
 }
 
 /// `GET /api/config/plugins`: the list in force.
-pub(crate) async fn list(State(api): State<Arc<Api>>) -> impl IntoResponse {
+pub(crate) async fn list(State(api): State<Arc<Api>>) -> Answer<Listed> {
     let set = api.parts.plugins.in_force.pin();
-    Answer(json!({"instances": shown(set.list()), "source": set.source().name()}))
+    Answer(Listed { instances: shown(set.list()), source: set.source().name() })
 }
 
 /// `PUT /api/config/plugins`: this list in place of whatever was there.
-pub(crate) async fn replace(
-    State(api): State<Arc<Api>>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<impl IntoResponse, Problem> {
-    let list = wanted(&body?)?;
+pub(crate) async fn replace(State(api): State<Arc<Api>>, sent: Sent<List>) -> Result<Answer<Replaced>, Problem> {
+    let list = wanted(&sent.bytes?)?;
     match asked(&api, Change::Replace(list)).await? {
-        Changed::List(list) => Ok(Answer(json!({"ok": true, "instances": shown(&list), "errors": []}))),
+        Changed::List(list) => Ok(Answer(Replaced { ok: true, instances: shown(&list), errors: Vec::new() })),
         Changed::One(_) | Changed::Removed => Err(Problem::server_error(&"an answer to another question")),
     }
 }
@@ -52,19 +161,19 @@ pub(crate) async fn replace(
 pub(crate) async fn patch(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<impl IntoResponse, Problem> {
+    sent: Sent<Changes>,
+) -> Result<Answer<Patched>, Problem> {
     let Path(id) = id.map_err(|error| Problem::bad_body(error.body_text()))?;
-    let changes = changes(&body?)?;
+    let changes = changes(&sent.bytes?)?;
     let patch = Box::new(move |index, instance: &Instance| {
-        let mut value = instance.shown();
+        let mut value = json!(instance.shown());
         for (name, change) in changes {
             value[name] = change;
         }
         Instance::read(index, &value)
     });
     match asked(&api, Change::Patch { id, patch }).await? {
-        Changed::One(instance) => Ok(Answer(json!({"ok": true, "instance": instance.shown()}))),
+        Changed::One(instance) => Ok(Answer(Patched { ok: true, instance: instance.shown() })),
         Changed::List(_) | Changed::Removed => Err(Problem::server_error(&"an answer to another question")),
     }
 }
@@ -75,12 +184,12 @@ pub(crate) async fn patch_nothing() -> Problem {
 }
 
 /// `DELETE /api/config/plugins`: the configuration's list is in force again.
-pub(crate) async fn remove(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, Problem> {
+pub(crate) async fn remove(State(api): State<Arc<Api>>) -> Result<Answer<Removed>, Problem> {
     asked(&api, Change::Remove).await?;
-    Ok(Answer(json!({"ok": true, "source": "yaml"})))
+    Ok(Answer(Removed { ok: true, source: "yaml" }))
 }
 
-fn shown(list: &[Instance]) -> Vec<Value> {
+fn shown(list: &[Instance]) -> Vec<ShownInstance> {
     list.iter().map(Instance::shown).collect()
 }
 

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::State as Api;
+use super::endpoint::{Output, Reply, Schemas};
 use super::errors::Answer;
 use crate::kit::ChildState;
 
@@ -16,24 +18,45 @@ use crate::kit::ChildState;
 const LISTENER: &str = "listener";
 
 /// Why not.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Reason {
     /// One word for machines: `draining`, `ending`, `listener`, `failed`, `hung` or `blocked`.
-    reason: &'static str,
+    #[schemars(extend("enum" = ["draining", "ending", "listener", "failed", "hung", "blocked"]))]
+    pub(super) reason: &'static str,
     /// A sentence for people.
-    detail: String,
+    pub(super) detail: String,
+}
+
+/// Whether clients should be sent here.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Readiness {
+    /// Whether they should.
+    ready: bool,
+    /// Why not.
+    reasons: Vec<Reason>,
+}
+
+impl IntoResponse for Readiness {
+    fn into_response(self) -> Response {
+        let status = if self.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, Answer(self)).into_response()
+    }
+}
+
+impl Output for Readiness {
+    fn replies(schemas: &mut Schemas) -> Vec<Reply> {
+        let json = "application/json";
+        vec![
+            Reply::new(200, "They should.").of(json, schemas.of::<Readiness>()),
+            Reply::new(503, "They should not.").of(json, schemas.of::<Readiness>()),
+        ]
+    }
 }
 
 /// `GET /readyz`: 200 if clients should be sent here, else 503 with every reason.
-pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    #[derive(Serialize)]
-    struct Readiness {
-        ready: bool,
-        reasons: Vec<Reason>,
-    }
+pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Readiness {
     let reasons = reasons(&api);
-    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Answer(Readiness { ready: reasons.is_empty(), reasons }))
+    Readiness { ready: reasons.is_empty(), reasons }
 }
 
 /// Every reason why not. An index that is missing or behind is none, nor a full or stalled disk, nor a part that is being

@@ -5,21 +5,24 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use api_log::described::{self, Param};
 use api_log::ids::TraceId;
 use api_log::replay::{Pace, Playback, Script, ScriptError};
 use api_log::wire::websocket::Side;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::Response;
 use parking_lot::Mutex;
+use schemars::{Schema, json_schema};
 use tokio::time::Instant;
 
 use super::State as Api;
+use super::endpoint::Schemas;
 use super::errors::Problem;
-use super::params::Params;
-use super::{lines, streams};
+use super::lines;
+use super::params::{FromQuery, Params, Query};
+use super::streams::{self, EventStream, Events};
 use crate::kit::{Budget, Permit};
 
 /// What all scripts under way may take together, in bytes, and how many there may be.
@@ -67,9 +70,8 @@ impl Scripts {
 pub(crate) async fn replay(
     State(api): State<Arc<Api>>,
     id: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    let pace = pace(&Params::of(query.as_deref()))?;
+    Query(pace): Query<Pace>,
+) -> Result<EventStream<Recorded>, Problem> {
     let id = lines::id(id)?;
     let loaded = match api.scripts.get(id) {
         Some(loaded) => loaded,
@@ -129,6 +131,40 @@ impl Playing {
         Some((Ok(frame), self))
     }
 }
+
+/// Events as they were recorded, by whatever name.
+pub(crate) struct Recorded;
+
+impl Events for Recorded {
+    fn events(_: &mut Schemas) -> Vec<(&'static str, Schema)> {
+        vec![]
+    }
+}
+
+impl FromQuery for Pace {
+    fn params() -> Vec<Param> {
+        let speed = || json_schema!({"type": "number", "exclusiveMinimum": 0, "maximum": 100});
+        let event = || json_schema!({"type": "integer", "minimum": 0, "maximum": usize::MAX});
+        vec![
+            Param::new("speed", speed, "So many times as fast as it was; 1 if nothing is said."),
+            Param::new("nodelay", described::text, "`1` or `true`: as fast as can be. Anything else is off."),
+            Param::new("from", event, "The first event, by its number from 0."),
+            Param::new("to", event, "The event to stop before."),
+            SIDE,
+        ]
+    }
+
+    fn read(params: &Params, _: &Api) -> Result<Pace, Problem> {
+        pace(params)
+    }
+}
+
+/// Whose messages of a socket are wanted.
+pub(super) const SIDE: Param = Param::new(
+    "dir",
+    || described::one_of(Side::ALL.map(Side::name).into_iter().chain(["both"])),
+    "Whose messages of a socket; the server's if nothing is said.",
+);
 
 fn pace(params: &Params) -> Result<Pace, Problem> {
     let mut pace = Pace { speed: Some(1.0), from: 0, to: None, side: Some(Side::Server) };

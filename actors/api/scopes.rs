@@ -44,6 +44,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::get("/healthz", Needs::Nothing, Gives::Nothing),
     Route::get("/readyz", Needs::Nothing, Gives::Nothing),
     Route::get("/metrics", Needs::TokenIfConfigured, Gives::Nothing),
+    Route::get("/api/openapi.json", Needs::Nothing, Gives::Nothing),
     Route::get("/api/traces", VIEWER, Gives::Traffic),
     Route::get("/api/traces/{id}", VIEWER, Gives::Traffic),
     Route::get("/api/traces/{id}/replay", VIEWER, Gives::Stream),
@@ -83,7 +84,11 @@ impl Route {
 
 /// The row of a request, by its method and the path that it matched.
 pub(super) fn of(method: &Method, path: &str) -> Option<&'static Route> {
-    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    row(if method == Method::HEAD { "GET" } else { method.as_str() }, path)
+}
+
+/// The row of a method and a path.
+pub(super) fn row(method: &str, path: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|it| it.path == path && it.method == method)
 }
 
@@ -92,16 +97,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::api::endpoint::Verb;
+    use crate::api::routes;
 
     #[test]
     fn every_route_stands_in_the_table_once() {
-        let code = include_str!("routes.rs");
-        let (router, _) = code.split_once("/// What those are told").unwrap();
-        let (_, router) = router.split_once("/// All routes.").unwrap();
-        let quoted = router.split(".route(").skip(1).filter_map(|it| it.split('"').nth(1));
-        let routed: BTreeSet<&str> = quoted.collect();
-        let listed: BTreeSet<&str> = ROUTES.iter().map(|it| it.path).collect();
-        assert_eq!(routed, listed);
+        let endpoints = routes::endpoints();
+        let of = |endpoint: &'static str, verb: Verb| (verb.name(), endpoint);
+        let routed = endpoints.iter().flat_map(|it| it.operations.iter().map(|op| of(it.path, op.verb)));
+        let listed = ROUTES.iter().map(|it| (it.method, it.path));
+        assert_eq!(routed.collect::<BTreeSet<_>>(), listed.collect());
+        for endpoint in &endpoints {
+            // Whether a token is asked for goes by the path.
+            let is_open = |needs| needs == Needs::Nothing;
+            let rows = ROUTES.iter().filter(|it| it.path == endpoint.path);
+            assert!(rows.into_iter().all(|it| is_open(it.needs) == is_open(endpoint.needs())), "{}", endpoint.path);
+        }
         let rows: BTreeSet<(&str, &str)> = ROUTES.iter().map(|it| (it.method, it.path)).collect();
         assert_eq!(rows.len(), ROUTES.len());
     }

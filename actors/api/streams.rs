@@ -1,15 +1,24 @@
 //! Answers that go on for as long as their caller likes, and end with the recorder.
 
+use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use api_log::described::{self, Param};
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
+use schemars::{Schema, json_schema};
 use tokio::sync::watch;
 
 use super::State as Api;
+use super::endpoint::{Input, Output, Reply, Schemas, Sketch};
 
 /// A body that keeps something for as long as it is being sent: a lease, a place, whatever it reads from.
 pub(super) struct Holding<T> {
@@ -41,14 +50,56 @@ impl<T: Send + Unpin> HttpBody for Holding<T> {
     }
 }
 
+/// What a stream of events tells.
+pub(crate) trait Events {
+    /// The names of its events, and the data of each.
+    fn events(schemas: &mut Schemas) -> Vec<(&'static str, Schema)>;
+}
+
+/// A stream of these events.
+pub(crate) struct EventStream<E>(Response, PhantomData<E>);
+
+impl<E> IntoResponse for EventStream<E> {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl<E: Events> Output for EventStream<E> {
+    fn replies(schemas: &mut Schemas) -> Vec<Reply> {
+        // Of the text some would say that it is a text, others that it is its events.
+        let schema = json_schema!({"description": "Server-sent events; some of them are told by `x-api-log-events`."});
+        let reply = Reply::new(200, "A stream of server-sent events.").of("text/event-stream", schema);
+        vec![Reply { events: E::events(schemas), ..reply }]
+    }
+}
+
+/// The event that a caller has heard last, as a browser tells it that connects again.
+pub(crate) struct LastEventId(pub(crate) Option<HeaderValue>);
+
+impl FromRequestParts<Arc<Api>> for LastEventId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<LastEventId, Infallible> {
+        Ok(LastEventId(parts.headers.get("last-event-id").filter(|it| !it.is_empty()).cloned()))
+    }
+}
+
+impl Input for LastEventId {
+    fn sketch(sketch: &mut Sketch, _: &mut Schemas) {
+        let about = "Goes on behind the event of this id.";
+        sketch.headers.push(Param::new("Last-Event-ID", described::text, about));
+    }
+}
+
 /// A stream of events that ends with the API at the latest: broken off then, so that nobody takes it for whole.
-pub(super) fn events(api: &Api, body: Body) -> Response {
+pub(super) fn events<E>(api: &Api, body: Body) -> EventStream<E> {
     let headers = [
         (CONTENT_TYPE.as_str(), "text/event-stream"),
         (CACHE_CONTROL.as_str(), "no-store"),
         ("x-accel-buffering", "no"),
     ];
-    (headers, until_the_end(api, body)).into_response()
+    EventStream((headers, until_the_end(api, body)).into_response(), PhantomData)
 }
 
 /// A body that breaks off when the API ends.

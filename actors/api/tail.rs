@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api_log::index::filter::Filter;
+use api_log::index::query::TraceRow;
 use api_log::index::query::tail::{self, Bounds, Position, Tailed};
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
+use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::State as Api;
+use super::endpoint::Schemas;
 use super::errors::Problem;
-use super::params::Params;
+use super::params::Query;
 use super::readers::Load;
-use super::streams;
+use super::streams::{self, EventStream, Events, LastEventId};
 use crate::kit::Permit;
 
 /// Those who follow at once: each asks the index after each of its transactions.
@@ -32,16 +34,40 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a caller that has nothing to hear is told that it is still connected.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// What is told.
+pub(crate) struct Told;
+
+/// The caller was too slow: traces were passed over.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SkippedTraces")]
+struct Skipped {
+    /// How many.
+    skipped: u64,
+    /// There were more than that.
+    at_least: bool,
+}
+
+/// The place to go on from is not known any more.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LostPlace")]
+struct Lost {
+    /// Why, and what comes now.
+    reason: &'static str,
+}
+
+impl Events for Told {
+    fn events(schemas: &mut Schemas) -> Vec<(&'static str, Schema)> {
+        vec![("trace", schemas.of::<TraceRow>()), ("skipped", schemas.of::<Skipped>()), ("lost", schemas.of::<Lost>())]
+    }
+}
+
 /// `GET /api/tail`.
 pub(crate) async fn tail(
     State(api): State<Arc<Api>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let params = Params::of(query.as_deref());
-    let filter = Filter::parse(params.pairs(), &[])?;
-    let last = headers.get("last-event-id").filter(|it| !it.is_empty());
-    let known = last.map(|it| it.to_str().ok().and_then(|it| it.parse::<Position>().ok()));
+    Query(filter): Query<Filter>,
+    LastEventId(last): LastEventId,
+) -> Result<EventStream<Told>, Problem> {
+    let known = last.as_ref().map(|it| it.to_str().ok().and_then(|it| it.parse::<Position>().ok()));
     let place = api.tails.try_take(0).ok_or_else(Problem::busy)?;
     // Before the end is looked up, so that nothing is missed in between.
     let grown = api.parts.shared.index.status().grown();
@@ -105,7 +131,7 @@ impl Follower {
             self.tell_lost();
         }
         if skipped > 0 || skipped_more {
-            self.events.push_back(told("skipped", json!({"skipped": skipped, "at_least": skipped_more})));
+            self.events.push_back(told("skipped", &Skipped { skipped, at_least: skipped_more }));
         }
         for (position, row) in rows {
             match Event::default().event("trace").id(position.to_string()).json_data(&row) {
@@ -116,11 +142,11 @@ impl Follower {
     }
 
     fn tell_lost(&mut self) {
-        let why = "the index was made anew, or the trace is deleted; going on with what comes now";
-        self.events.push_back(told("lost", json!({"reason": why})));
+        let reason = "the index was made anew, or the trace is deleted; going on with what comes now";
+        self.events.push_back(told("lost", &Lost { reason }));
     }
 }
 
-fn told(name: &str, what: serde_json::Value) -> Event {
-    Event::default().event(name).data(what.to_string())
+fn told(name: &str, what: &impl Serialize) -> Event {
+    Event::default().event(name).data(serde_json::json!(what).to_string())
 }

@@ -9,6 +9,7 @@ use api_log::ids::{Date, UnixMillis};
 use api_log::index::filter::StatusFilter;
 use clap::Parser;
 
+use super::look;
 use super::token::Token;
 
 /// What the command line asks for.
@@ -17,8 +18,7 @@ use super::token::Token;
     name = "api-log",
     version,
     about = "tcpdump for LLM gateways: a transparent recording proxy",
-    after_help = "Each configuration key is an environment variable too, which wins over the file:\n\
-                  proxy.upstream is APILOG_PROXY_UPSTREAM. See config/api-log.example.yaml for all.",
+    after_help = "Configuration keys are variables too: proxy.upstream is APILOG_PROXY_UPSTREAM.",
     max_term_width = 80,
     disable_help_subcommand = true
 )]
@@ -40,6 +40,12 @@ pub(crate) enum Command {
     Validate,
     /// Make the index anew from the files
     Rebuild(Rebuild),
+    /// Show traffic as it is recorded, a line for each trace
+    Tail(Box<look::args::Tail>),
+    /// Show a trace as a conversation
+    Show(look::args::Show),
+    /// Send a recorded stream again, to standard output
+    Replay(look::args::Replay),
     /// Run a mock gateway that speaks every protocol
     Mock(Mock),
     /// Pack recorded traces into a zip archive
@@ -86,6 +92,15 @@ pub(crate) struct Mock {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7860")]
     pub(crate) listen: api_log::config::ListenAddress,
+    /// Answer from the recordings of this data dir; never asks an upstream
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Option<PathBuf>,
+    /// So many times as fast as it was recorded, up to 100
+    #[arg(long, value_name = "N", default_value = "1", requires = "from")]
+    pub(crate) speed: look::args::Speed,
+    /// Without pauses
+    #[arg(long, requires = "from")]
+    pub(crate) nodelay: bool,
 }
 
 /// What to pack. All that is given must hold.
@@ -347,7 +362,7 @@ mod tests {
             .map(|it| it.render_help().to_string())
             .chain(command.get_subcommands_mut().map(|it| it.render_help().to_string()))
             .collect::<Vec<_>>();
-        assert_eq!(helps.len(), 9);
+        assert_eq!(helps.len(), 13);
         for help in helps {
             assert!(help.lines().count() <= 24, "{help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");

@@ -78,7 +78,9 @@ pub(crate) fn run(demo: Demo) -> ExitCode {
 async fn show(demo: &Demo) -> Result<(), DemoError> {
     let mut signals = Signals::new()?;
     let loopback = ListenAddress { port: 0, host: ListenHost::Ip([127, 0, 0, 1].into()) };
-    let gateway = mock::start(&loopback, mock::Options { pause: PACE }).await.map_err(DemoError::Mock)?;
+    let gateway = mock::start(&loopback, mock::Options { pause: PACE, ..mock::Options::default() })
+        .await
+        .map_err(DemoError::Mock)?;
     let data_dir = data_dir(demo.data_dir.as_deref())?;
     let config = config(&gateway, &data_dir)?;
     let mut system = System::start(&config).await?;

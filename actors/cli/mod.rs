@@ -3,6 +3,7 @@
 mod args;
 mod demo;
 mod healthcheck;
+mod look;
 mod mock;
 mod package;
 mod progress;
@@ -46,6 +47,18 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Err(exit) => exit,
         },
         Command::Mock(mock) => mock::run(mock),
+        Command::Tail(asked) => match load(args.config.as_deref()) {
+            Ok(config) => look::tail(*asked, &config),
+            Err(exit) => exit,
+        },
+        Command::Show(asked) => match load(args.config.as_deref()) {
+            Ok(config) => look::show(asked, &config),
+            Err(exit) => exit,
+        },
+        Command::Replay(asked) => match load(args.config.as_deref()) {
+            Ok(config) => look::replay(asked, &config),
+            Err(exit) => exit,
+        },
         Command::Package(asked) => match load(args.config.as_deref()) {
             Ok(config) => package::run(asked, &config),
             // Every error of it is a 1, as its users know it.
@@ -91,6 +104,10 @@ fn read(file: Option<&Path>) -> Result<(Config, Vec<Warning>), Vec<String>> {
     let mut complaints = Vec::new();
     for (name, value) in std::env::vars_os() {
         let (Ok(name), value) = (name.into_string(), value.into_string()) else { continue };
+        if name == look::TOKEN_VARIABLE {
+            // A client's, and no setting of the recorder.
+            continue;
+        }
         match value {
             Ok(value) => variables.push((name, value)),
             Err(_) if name.starts_with("APILOG_") => {

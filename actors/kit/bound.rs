@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::BudgetReport;
 
 /// A bound as it stands; all bounds of the program stand in one list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Bound")]
 pub(crate) struct BoundReport {
     /// Its name.
     pub name: String,
@@ -25,7 +27,7 @@ pub(crate) struct BoundReport {
 }
 
 /// How far something is filled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Level {
     /// Now.
     pub depth: u64,
@@ -37,7 +39,8 @@ pub(crate) struct Level {
 }
 
 /// So many were turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "TurnedAway")]
 pub(crate) struct Dropped {
     /// Why, or what became of them.
     pub cause: &'static str,

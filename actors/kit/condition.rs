@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api_log::ids::UnixMillis;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::probe::as_text;
@@ -17,7 +18,8 @@ pub(crate) struct Condition {
 }
 
 /// A condition that is raised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Condition")]
 pub(crate) struct Raised {
     /// Its name: one word for operators and alert rules.
     pub condition: &'static str,

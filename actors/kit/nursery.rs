@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use ractor::concurrency::JoinHandle;
 use ractor::{ActorId, ActorRef, Message, SpawnErr, SupervisionEvent};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::ending::{Drained, drain_or_kill};
@@ -78,7 +79,8 @@ pub(crate) struct NurseryHealth {
 }
 
 /// A nursery as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Nursery")]
 pub(crate) struct NurseryReport {
     /// Its name.
     pub name: String,

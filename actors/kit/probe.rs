@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use api_log::ids::UnixMillis;
 use parking_lot::Mutex;
 use ractor::{ActorCell, ActorId};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// What stage a child is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ChildState {
     /// Its first start, or a further one, is under way.
@@ -27,7 +28,7 @@ pub(crate) enum ChildState {
 }
 
 /// A failure and its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct LastError {
     /// What it said.
     pub message: String,
@@ -72,7 +73,8 @@ pub(super) struct Sample {
 }
 
 /// One child in a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Child")]
 pub(crate) struct ChildReport {
     /// Its name.
     pub name: String,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use api_log::ids::UnixMillis;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, interval};
@@ -23,7 +24,8 @@ pub(crate) struct Pulse {
 }
 
 /// A pulse in a report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Pulse")]
 pub(crate) struct PulseReport {
     /// Whose.
     pub name: String,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use api_log::ids::UnixMillis;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -31,7 +32,8 @@ struct Entries {
 type Measure = Arc<dyn Fn(&str) -> BoundReport + Send + Sync>;
 
 /// A [`Registry`] as it stood at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Supervision")]
 pub(crate) struct Report {
     /// The supervised children.
     pub children: Vec<ChildReport>,
@@ -49,7 +51,7 @@ pub(crate) struct Report {
 }
 
 /// Something wrong with one child.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Trouble {
     /// The child's name, or that of its nursery.
     pub name: String,

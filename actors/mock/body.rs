@@ -2,6 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
+use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value, json};
@@ -30,15 +31,7 @@ pub(super) enum BodyError {
 /// an empty body is `null`.
 pub(super) async fn read(request: Request) -> Result<Value, BodyError> {
     let (parts, body) = request.into_parts();
-    let bytes = Limited::new(body, MAX_BODY_BYTES)
-        .collect()
-        .await
-        .map_err(|error| BodyError::Receive(error.to_string()))?
-        .to_bytes();
-    let bytes = match parts.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()) {
-        Some(codings) => decode(codings, bytes)?,
-        None => bytes,
-    };
+    let bytes = plain(&parts.headers, body).await?;
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
@@ -47,6 +40,19 @@ pub(super) async fn read(request: Request) -> Result<Value, BodyError> {
         return read_form(Request::from_parts(parts, Body::from(bytes))).await;
     }
     Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// Receives the whole body and undoes its codings.
+pub(super) async fn plain(headers: &HeaderMap, body: Body) -> Result<Bytes, BodyError> {
+    let bytes = Limited::new(body, MAX_BODY_BYTES)
+        .collect()
+        .await
+        .map_err(|error| BodyError::Receive(error.to_string()))?
+        .to_bytes();
+    match headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()) {
+        Some(codings) => decode(codings, bytes),
+        None => Ok(bytes),
+    }
 }
 
 fn decode(codings: &str, mut bytes: Bytes) -> Result<Bytes, BodyError> {

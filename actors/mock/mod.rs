@@ -22,6 +22,11 @@
 //! word "tool", or when the request forces it. Requests may be compressed (`gzip`, `deflate`, `br`,
 //! `zstd`); JSON answers are gzipped for clients that accept it.
 //!
+//! # From recordings
+//!
+//! With [`Recorded`] it makes nothing up: it answers with what was recorded, at the recorded pace, and with 404 where
+//! nothing was ([`recordings`](api_log::recordings) tells which exchange answers).
+//!
 //! # How to make it misbehave
 //!
 //! Every wish can be a header (`x-mock-fault: stall`) or a query parameter (`?mock-fault=stall`);
@@ -68,10 +73,12 @@ mod openai_lists;
 mod openai_responses;
 mod openai_sockets;
 
+mod recorded;
 mod route;
 mod server;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use recorded::Recorded;
 pub(crate) use server::{Mock, Options, start};

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::call::{Call, Cut, Gateway};
+use super::recorded::Recorded;
 use super::route;
 
 /// The pause after a failed accept, as when descriptors have run out.
@@ -30,6 +31,8 @@ const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(100);
 pub(crate) struct Options {
     /// The pause before each event of a stream.
     pub(crate) pause: Duration,
+    /// What it answers from, if nothing is to be made up.
+    pub(crate) recorded: Option<Arc<Recorded>>,
 }
 
 /// A mock gateway that is running. Dropping it ends it at once.
@@ -50,7 +53,7 @@ pub(crate) async fn start(listen: &ListenAddress, options: Options) -> io::Resul
     let address = listener.local_addr()?;
     let (closing, closed) = watch::channel(false);
     let gateway = Arc::new(Gateway::new(options.pause, closed));
-    let listener = tokio::spawn(listen_until_closed(listener, gateway));
+    let listener = tokio::spawn(listen_until_closed(listener, gateway, options.recorded));
     Ok(Mock { address, closing, listener })
 }
 
@@ -76,7 +79,7 @@ impl Drop for Mock {
     }
 }
 
-async fn listen_until_closed(listener: TcpListener, gateway: Arc<Gateway>) {
+async fn listen_until_closed(listener: TcpListener, gateway: Arc<Gateway>, recorded: Option<Arc<Recorded>>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -84,7 +87,7 @@ async fn listen_until_closed(listener: TcpListener, gateway: Arc<Gateway>) {
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, gateway.clone()));
+                    connections.spawn(serve(stream, gateway.clone(), recorded.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the mock cannot accept a connection");
@@ -96,16 +99,19 @@ async fn listen_until_closed(listener: TcpListener, gateway: Arc<Gateway>) {
     connections.shutdown().await;
 }
 
-async fn serve(stream: TcpStream, gateway: Arc<Gateway>) {
+async fn serve(stream: TcpStream, gateway: Arc<Gateway>, recorded: Option<Arc<Recorded>>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the mock cannot set TCP_NODELAY");
     }
     let cut = Cut::default();
     let socket = Socket { stream, cut: cut.clone() };
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let (gateway, cut) = (gateway.clone(), cut.clone());
+        let (gateway, cut, recorded) = (gateway.clone(), cut.clone(), recorded.clone());
         async move {
             let (parts, body) = request.into_parts();
+            if let Some(recorded) = recorded {
+                return Ok(recorded.answer(&parts, Body::new(body), cut).await);
+            }
             let call = Call::new(&parts, gateway, cut);
             Ok::<_, Infallible>(route::answer(call, Request::from_parts(parts, Body::new(body))).await)
         }

@@ -20,6 +20,7 @@ use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use crossbeam_queue::SegQueue;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::kit::{BoundReport, Budget, Condition, Permit, Registry};
@@ -62,7 +63,7 @@ struct Waiting {
     _permit: Permit,
 }
 
-/// Why a span was left out.
+/// Why a span was left out: the members of [`DroppedSpans`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// Too many waited.
@@ -111,12 +112,12 @@ impl Counts {
 }
 
 /// How it stands: `exported`, all `dropped` and `waiting` together are `offered`, but for what changes meanwhile.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SpansHealth")]
 pub(crate) struct Report {
     /// Whether a collector is configured.
     pub(crate) enabled: bool,
-    /// Where spans are sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where spans are sent, if they are.
     pub(crate) endpoint: Option<String>,
     /// Traces whose line stands in its file.
     pub(crate) offered: u64,
@@ -127,7 +128,24 @@ pub(crate) struct Report {
     /// Requests that were to be tried again.
     pub(crate) retries: u64,
     /// Spans that were left out, by cause.
-    pub(crate) dropped: std::collections::BTreeMap<&'static str, u64>,
+    pub(crate) dropped: DroppedSpans,
+}
+
+/// Spans that were left out.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct DroppedSpans {
+    /// Too many waited.
+    queue_full: u64,
+    /// Their lines were deleted, or cannot be read.
+    unreadable: u64,
+    /// The collector did not take them in time.
+    unreachable: u64,
+    /// The collector refused the requests that they were in.
+    refused: u64,
+    /// The collector took the requests, but not these spans.
+    rejected: u64,
+    /// The recorder ended before.
+    shutdown: u64,
 }
 
 impl Export {
@@ -204,7 +222,14 @@ impl Export {
             exported: count(&self.counts.exported),
             waiting: self.waiting(),
             retries: count(&self.counts.retries),
-            dropped: Cause::ALL.iter().map(|cause| (cause.name(), self.dropped(*cause))).collect(),
+            dropped: DroppedSpans {
+                queue_full: self.dropped(Cause::QueueFull),
+                unreadable: self.dropped(Cause::Unreadable),
+                unreachable: self.dropped(Cause::Unreachable),
+                refused: self.dropped(Cause::Refused),
+                rejected: self.dropped(Cause::Rejected),
+                shutdown: self.dropped(Cause::Shutdown),
+            },
         }
     }
 

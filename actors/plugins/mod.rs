@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 pub(crate) use change::{Change, ChangeError, Changed};
 pub(crate) use in_force::InForce;
-pub(crate) use report::Of as OfInstance;
+pub(crate) use report::{Of as OfInstance, Report};
 
 use crate::kit::{Condition, Registry};
 use crate::overridden::OverridesFile;

@@ -1,12 +1,14 @@
 //! What is shown of plugins: where the list comes from, how each instance fares, what is wrong.
 
 use api_log::plugin::counts::Counted;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Plugins;
 
 /// How plugins stand.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Plugins")]
 pub(crate) struct Report {
     /// Where the list comes from.
     pub(crate) source: &'static str,
@@ -23,7 +25,8 @@ pub(crate) struct Report {
 }
 
 /// Why what was wanted is not in force.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PluginsError")]
 pub(crate) struct Error {
     pub(crate) message: String,
     pub(crate) file: String,
@@ -33,7 +36,8 @@ pub(crate) struct Error {
 }
 
 /// How an instance fares.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PluginFigures")]
 pub(crate) struct Of {
     pub(crate) id: String,
     #[serde(rename = "type")]

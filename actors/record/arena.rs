@@ -15,6 +15,7 @@ use api_log::capture::place::Folder;
 use api_log::ids::TraceId;
 use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::log::Log;
@@ -69,7 +70,8 @@ struct Spare {
 }
 
 /// The arena as it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Arena")]
 pub(crate) struct ArenaReport {
     /// Whether what stands in it survives the process.
     pub survives: bool,

@@ -32,6 +32,10 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
+    /// Every one.
+    pub(crate) const ALL: [Standing; 5] =
+        [Standing::Current, Standing::CatchingUp, Standing::Rebuilding, Standing::Locked, Standing::Unwritable];
+
     /// Its word in JSON and in the header.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -46,6 +46,7 @@ pub(crate) mod writers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arena::ArenaReport;
 pub(crate) use captured::{Captured, CapturedLog};
 pub(crate) use day_bytes::DayBytes;
 pub(crate) use held::{Content, Held};

@@ -5,6 +5,7 @@ use api_log::store::disk::DiskSpace;
 use api_log::store::retention::{Settings, State};
 use api_log::store::retention_change::RetentionChange;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Gauge;
@@ -32,7 +33,8 @@ pub(crate) struct Limits {
 }
 
 /// Who set the limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Source")]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Source {
     /// File, environment or default.
@@ -55,7 +57,8 @@ pub(super) struct Seen {
 }
 
 /// What `/healthz` shows as `storage`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Storage")]
 pub(crate) struct Report {
     pub(crate) data_dir_bytes: u64,
     pub(crate) max_bytes: u64,

@@ -11,4 +11,4 @@ pub(crate) mod sweeper;
 mod tests;
 
 pub(crate) use gauge::Gauge;
-pub(crate) use live::{Limits, Live};
+pub(crate) use live::{Limits, Live, Report, Source};

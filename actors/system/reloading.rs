@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use api_log::config::{Change, Config};
 use api_log::ids::UnixMillis;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::System;
@@ -18,7 +19,7 @@ use crate::record::finalizer;
 pub(crate) struct LastReload(Arc<Mutex<Option<Reload>>>);
 
 /// What came of reading the configuration again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Reload {
     /// When.
     pub(crate) at: String,

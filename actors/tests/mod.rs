@@ -3,6 +3,8 @@
 //! Every test asserts the same two things of whatever it breaks: each client has its whole right answer, and
 //! each exchange is in the files once or counted under the cause of its loss ([`rig::Rig::settled`]).
 
+mod allocations;
+mod counting;
 mod disk;
 mod ending;
 mod index;
@@ -16,3 +18,5 @@ mod sealing;
 mod segments;
 mod traffic;
 mod upstream;
+
+pub(crate) use counting::Counting;

@@ -10,6 +10,9 @@ pub(crate) const DAYS: u64 = 5;
 pub(crate) const KEYS: u64 = 40;
 /// Requests of a conversation.
 const REQUESTS: u64 = 8;
+/// What makes a line as long as it should be, and about what it has without.
+const FILLER: &str = "Then it goes on, at some length. ";
+const SMALL_LINE_BYTES: usize = 1_100;
 /// One trace in so many has an attachment.
 const MEDIA_EVERY: u64 = 997;
 
@@ -25,8 +28,8 @@ pub(crate) const CLIENTS: [(&str, &str); 4] = [
 ];
 const ENDS: [&str; 4] = ["complete", "client_gone", "upstream_gone", "idle_timeout"];
 
-/// Writes so many traces, and says how many bytes their lines have.
-pub(crate) fn generate(root: &Path, traces: u64) -> std::io::Result<u64> {
+/// Writes so many traces of at least so many bytes each, and says how many bytes their lines have.
+pub(crate) fn generate(root: &Path, traces: u64, least_bytes: usize) -> std::io::Result<u64> {
     let per_file = traces.div_ceil(KEYS * DAYS);
     let mut bytes = 0;
     let mut line = String::new();
@@ -39,7 +42,7 @@ pub(crate) fn generate(root: &Path, traces: u64) -> std::io::Result<u64> {
             for at in 0..per_file {
                 let number = (day * per_file + at) * KEYS + key;
                 line.clear();
-                put(&mut line, day, key, at, per_file, number);
+                put(&mut line, [day, key, at, per_file, number], least_bytes);
                 file.write_all(line.as_bytes())?;
                 bytes += line.len() as u64;
                 if number.is_multiple_of(MEDIA_EVERY) {
@@ -84,7 +87,7 @@ pub(crate) fn word(number: u64) -> String {
     }
 }
 
-fn put(line: &mut String, day: u64, key: u64, at: u64, per_file: u64, number: u64) {
+fn put(line: &mut String, [day, key, at, per_file, number]: [u64; 5], least_bytes: usize) {
     let pick = |from: u64, salt: u64| mixed(number, salt) % from;
     let (conversation, request) = (at / REQUESTS, at % REQUESTS);
     let of_conversation = |from: u64, salt: u64| mixed(conversation * KEYS + key, salt) % from;
@@ -123,7 +126,9 @@ fn put(line: &mut String, day: u64, key: u64, at: u64, per_file: u64, number: u6
         let comma = if turn == 0 { "" } else { "," };
         let _ = write!(messages, r#"{comma}{{"role":"{role}","content":"{}"}}"#, text(conversation * KEYS + key, turn));
     }
-    let answer = text(conversation * KEYS + key, request * 2 + 1);
+    let mut answer = text(conversation * KEYS + key, request * 2 + 1);
+    let missing = least_bytes.saturating_sub(messages.len() + SMALL_LINE_BYTES);
+    answer.extend(std::iter::repeat_n(FILLER, missing / FILLER.len()));
     let (date, time_begin, time_end) = (date(day), time(begin), time((begin + took).min(86_399_999)));
     let (prompt, completion) = ((500 + pick(200, 13)) << pick(8, 14), 20 + pick(2000, 15));
     let first_event =

@@ -33,7 +33,7 @@ fn main() {
     if let [what, dir, ..] = &arguments[..]
         && what == "generate"
     {
-        let bytes = dataset::generate(Path::new(dir), rows).expect("a data set");
+        let bytes = dataset::generate(Path::new(dir), rows, 0).expect("a data set");
         println!("{rows} traces, {} MB in {dir}", bytes / 1_000_000);
         return;
     }
@@ -50,7 +50,7 @@ fn main() {
     let variables = [("APILOG_INDEX_FULL_TEXT", full_text.as_str())];
     let first_day = root.join(date(0));
     if !first_day.exists() {
-        let bytes = dataset::generate(&root, rows).expect("a data set");
+        let bytes = dataset::generate(&root, rows, 0).expect("a data set");
         println!("{rows} traces, {} MB", bytes / 1_000_000);
     }
     let began = Instant::now();

@@ -97,7 +97,7 @@ impl Kind for Instances {
     }
 
     fn show(value: &Vec<Instance>) -> String {
-        serde_json::Value::from_iter(value.iter().map(Instance::shown)).to_string()
+        serde_json::json!(value.iter().map(Instance::shown).collect::<Vec<_>>()).to_string()
     }
 }
 

@@ -386,7 +386,8 @@ fn only_what_can_be_changed_while_the_program_runs_is_taken_over() {
 fn plugins_are_read_with_their_places_and_from_a_variable_as_json() {
     let text = "plugins:\n  instances:\n    - {type: tag, id: a, enabled: true, config: {tags: [x, '7'], routes: [/v1/*]}}\n    - type: text-append\n      id: b\n      config:\n        probability: 0.5\n        down: {suffix: \"!\"}\n";
     let (config, _) = from_text(text).unwrap();
-    let shown: Vec<String> = config.plugins.instances.iter().map(|it| it.shown().to_string()).collect();
+    let shown: Vec<String> =
+        config.plugins.instances.iter().map(|it| serde_json::json!(it.shown()).to_string()).collect();
     assert_eq!(
         shown,
         [

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The upper bounds of a histogram's buckets in milliseconds, themselves included; a last bucket has none.
@@ -16,7 +17,8 @@ pub struct Histogram {
 }
 
 /// A [`Histogram`] in the form of `/healthz`; all zero if nothing was observed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Timing")]
 pub struct HistogramSnapshot {
     /// Observations.
     pub count: u64,

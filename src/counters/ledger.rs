@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 /// Why an exchange left no trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -77,7 +79,8 @@ pub struct Ledger {
 pub struct InFlight(Arc<Ledger>);
 
 /// The [`Ledger`] as it stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Ledger")]
 pub struct LedgerSnapshot {
     /// Exchanges begun.
     pub accepted: u64,
@@ -192,6 +195,19 @@ impl Dropped {
 impl Serialize for Dropped {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(DropCause::ALL.iter().map(|cause| (cause.name(), self.of(*cause))))
+    }
+}
+
+impl JsonSchema for Dropped {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Dropped".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let causes = DropCause::ALL.map(DropCause::name);
+        let figures: Map<String, Value> =
+            causes.iter().map(|cause| ((*cause).to_owned(), json!({"type": "integer", "minimum": 0}))).collect();
+        schemars::json_schema!({"type": "object", "properties": figures, "required": causes})
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 mod histogram;
@@ -67,7 +68,8 @@ macro_rules! counters {
         }
 
         /// [`Counters`] as they stood, in the form of `/healthz`. The figures are read one by one.
-        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+        #[schemars(rename = "Counters")]
         pub struct CountersSnapshot {
             $($(#[doc = $doc])* pub $name: u64,)*
             /// Exchanges discarded because the writer's queue was full.
@@ -209,7 +211,8 @@ pub struct Recording {
 }
 
 /// [`Recording`] as it stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Recording")]
 #[expect(missing_docs, reason = "the members of `Recording`")]
 pub struct RecordingSnapshot {
     pub capture_memory_cut: u64,
@@ -272,7 +275,8 @@ pub struct Timings {
 }
 
 /// [`Timings`] as they stood.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Timings")]
 pub struct TimingsSnapshot {
     /// See [`Timings::drain_ms`].
     pub drain_ms: HistogramSnapshot,

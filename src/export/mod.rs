@@ -135,7 +135,7 @@ impl Format {
     }
 
     /// Every form.
-    const ALL: [Format; 3] = [Format::Zip, Format::Jsonl, Format::Har];
+    pub const ALL: [Format; 3] = [Format::Zip, Format::Jsonl, Format::Har];
 
     /// The form of this name.
     pub fn named(name: &str) -> Option<Format> {

@@ -11,7 +11,7 @@ use crate::wire::json::write_string;
 pub const CREDENTIALS: &str = "credentials";
 
 /// Fields that hold credentials, of clients, gateways and sessions.
-const FIELDS: [&str; 12] = [
+pub const CREDENTIAL_FIELDS: [&str; 12] = [
     "authorization",
     "proxy-authorization",
     "x-api-key",
@@ -28,7 +28,8 @@ const FIELDS: [&str; 12] = [
 ];
 
 /// Parameters of a target that hold them.
-const PARAMETERS: [&str; 7] = ["key", "api_key", "api-key", "access_token", "token", "sig", "X-Amz-Signature"];
+pub const CREDENTIAL_PARAMETERS: [&str; 7] =
+    ["key", "api_key", "api-key", "access_token", "token", "sig", "X-Amz-Signature"];
 
 /// Profiles by name. Each hides credentials, and what else it names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,8 +86,8 @@ impl Profiles {
         };
         let owned = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         Some(Redaction {
-            headers: [owned(&FIELDS), also.headers].concat(),
-            query: [owned(&PARAMETERS), also.query].concat(),
+            headers: [owned(&CREDENTIAL_FIELDS), also.headers].concat(),
+            query: [owned(&CREDENTIAL_PARAMETERS), also.query].concat(),
             paths: also.paths,
         })
     }

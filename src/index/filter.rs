@@ -8,6 +8,9 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use schemars::{Schema, json_schema};
+
+use crate::described::{Param, count, one_of, text, time, truth, up_to};
 use crate::exchange::End;
 use crate::ids::{KeyHash, ShortKey, TraceId, UnixMillis};
 use crate::index::texts::TextQuery;
@@ -130,7 +133,49 @@ impl PathFilter {
     }
 }
 
+/// The values of `status`.
+fn status() -> Schema {
+    json_schema!({"anyOf": [
+        {"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX},
+        {"type": "string", "pattern": "^[245][xX][xX]$"},
+    ]})
+}
+
+/// The values of `key_hash`.
+fn key_hash() -> Schema {
+    json_schema!({"type": "string", "pattern": "^([0-9a-fA-F]{8}|[0-9a-fA-F]{16})$"})
+}
+
+/// The values of a list's `cursor`.
+fn cursor() -> Schema {
+    json_schema!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"})
+}
+
+/// The values of `q`.
+fn searched() -> Schema {
+    json_schema!({"type": "string", "minLength": 2, "maxLength": 1000})
+}
+
 impl Filter {
+    /// The parameters that [`Filter::parse`] reads; no other.
+    pub const PARAMS: &[Param] = &[
+        Param::new("since", time, "Begun at or after."),
+        Param::new("until", time, "Begun before."),
+        Param::new("status", status, "The status, or the class of it as `4xx`; -1 for none."),
+        Param::new("model", text, "The model."),
+        Param::new("path", text, "The target. Without a query, that path with any; with a final `*`, what begins so."),
+        Param::new("key_hash", key_hash, "Whose: 16 hex digits, or the first 8."),
+        Param::new("session_root_id", text, "The session, by the id of its first trace."),
+        Param::new("project", text, "The project that the client worked on."),
+        Param::new("tag", text, "A label."),
+        Param::new("client_kind", text, "The kind of client."),
+        Param::new("stream", truth, "Whether a stream was asked for; who did not say passes neither way."),
+        Param::new("end", || one_of(End::ALL.map(End::name)), "How it ended."),
+        Param::new("has_media", truth, "Whether there are attachments."),
+        Param::new("min_ms", count, "At least so many milliseconds from start to end."),
+        Param::new("min_tokens", count, "At least so many tokens in all."),
+    ];
+
     /// Reads query parameters. An empty value is an absent parameter; of repeated ones the first counts.
     /// `other` names those that the route reads itself.
     ///
@@ -139,6 +184,9 @@ impl Filter {
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, other: &[&str]) -> Result<Filter, BadParam> {
         let mut filter = Filter::default();
         for (name, value) in first_of_each(pairs) {
+            if !Param::is_among(Filter::PARAMS, name) && !other.contains(&name) {
+                return Err(BadParam::unknown(name));
+            }
             match name {
                 "since" => filter.since = Some(parse_time(name, value)?),
                 "until" => filter.until = Some(parse_time(name, value)?),
@@ -183,13 +231,26 @@ pub struct ListParams {
 }
 
 impl ListParams {
+    /// The parameters of a list beside those of [`Filter::PARAMS`].
+    pub const PARAMS: &[Param] = &[
+        Param::new("limit", || up_to(500), "At most so many; 100 if nothing is said."),
+        Param::new("cursor", cursor, "Goes on behind an earlier page: its `next_cursor`."),
+        Param::new(
+            "q",
+            searched,
+            "What the texts of requests and answers must hold: words between spaces, or in double quotes as one. Each \
+             has at least two characters. Only where `index.full_text` is set.",
+        ),
+    ];
+
     /// Reads query parameters: those of [`Filter::parse`], `limit` (1 to 500, default 100), `cursor`, and `q`.
     ///
     /// # Errors
     /// An unknown name, or a value that is not one.
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<ListParams, BadParam> {
         let pairs = first_of_each(pairs);
-        let filter = Filter::parse(pairs.iter().copied(), &["limit", "cursor", "q"])?;
+        let own: Vec<&str> = ListParams::PARAMS.iter().map(|it| it.name).collect();
+        let filter = Filter::parse(pairs.iter().copied(), &own)?;
         let value = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         let limit = value("limit").map_or(Some(100), |text| text.parse().ok().filter(|it| (1..=500).contains(it)));
         let limit = limit.ok_or_else(|| BadParam::new("limit", "must be an integer from 1 to 500"))?;

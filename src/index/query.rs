@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::exchange::End;
 use crate::ids::{KeyHash, Place, TraceId, UnixMillis};
 use crate::index::filter::{Cursor, Filter};
 use crate::index::texts::Snippet;
+use crate::protocol::Protocol;
 
 mod fresh;
 mod plan;
@@ -19,7 +22,8 @@ pub mod tail;
 pub(super) use plan::{conditions, conditions_behind, fewest, pick};
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Row")]
 pub struct TraceRow {
     /// Its id.
     pub id: String,
@@ -84,8 +88,10 @@ pub struct TraceRow {
     /// Length of its line without the newline.
     pub jsonl_bytes: u32,
     /// How it ended.
+    #[schemars(extend("enum" = End::ALL.map(End::name)))]
     pub end: String,
     /// What it speaks.
+    #[schemars(extend("enum" = Protocol::ALL.map(Protocol::name)))]
     pub protocol: String,
     /// From start to end.
     pub duration_ms: i64,

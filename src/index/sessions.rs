@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::described::{Param, time};
 use crate::ids::{TraceId, UnixMillis};
 use crate::index::filter::BadParam;
 use crate::index::query::as_text;
 use crate::trace::Row;
 
 /// One session as the read API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
 pub struct SessionRow {
     /// The id of its first trace.
     pub session_root_id: String,
@@ -47,6 +50,16 @@ pub struct SessionParams {
 }
 
 impl SessionParams {
+    /// The parameters that are read; no other.
+    pub const PARAMS: &[Param] = &[
+        Param::new(
+            "limit",
+            || schemars::json_schema!({"type": "integer", "minimum": 1, "maximum": u64::MAX}),
+            "At most so many; 100 if nothing is said, and never more than 500.",
+        ),
+        Param::new("since", time, "Of which a trace began at or after."),
+    ];
+
     /// Reads query parameters: `limit` (default 100, capped at 500) and `since`.
     ///
     /// # Errors
@@ -54,6 +67,9 @@ impl SessionParams {
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<SessionParams, BadParam> {
         let mut params = SessionParams { limit: 100, since: None };
         for (name, value) in crate::index::filter::first_of_each(pairs) {
+            if !Param::is_among(SessionParams::PARAMS, name) {
+                return Err(BadParam::unknown(name));
+            }
             match name {
                 "limit" => {
                     let limit = value.parse::<u64>().ok().filter(|limit| *limit > 0);

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Flaw;
 use super::kinds::{CATALOGUE, Kind};
@@ -17,6 +19,21 @@ pub struct Instance {
     pub is_enabled: bool,
     /// What it does.
     pub kind: Kind,
+    /// Its configuration as it was given.
+    pub config: Map<String, Value>,
+}
+
+/// An [`Instance`] as it stands in a file and in answers.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Instance")]
+pub struct ShownInstance {
+    /// What it does, by the name of its kind.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its name.
+    pub id: String,
+    /// Whether it acts.
+    pub enabled: bool,
     /// Its configuration as it was given.
     pub config: Map<String, Value>,
 }
@@ -116,8 +133,9 @@ impl Instance {
     }
 
     /// As it stands in a file and in answers.
-    pub fn shown(&self) -> Value {
-        json!({"type": self.kind.name(), "id": self.id, "enabled": self.is_enabled, "config": self.config})
+    pub fn shown(&self) -> ShownInstance {
+        let (kind, id) = (self.kind.name(), self.id.clone());
+        ShownInstance { kind, id, enabled: self.is_enabled, config: self.config.clone() }
     }
 }
 
@@ -131,6 +149,8 @@ fn known_types() -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -162,6 +182,9 @@ mod tests {
                 "instances[8] (f): bad config: enabled: must be true or false".to_owned(),
             ]
         );
-        assert_eq!(instances[1].shown(), json!({"type": "text-append", "id": "e", "enabled": false, "config": {}}));
+        assert_eq!(
+            json!(instances[1].shown()),
+            json!({"type": "text-append", "id": "e", "enabled": false, "config": {}})
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::overrides::Overrides;
 use crate::plugin::instance::Instance;
@@ -51,7 +51,7 @@ impl Overrides {
         let with_unknown = |instance: &Instance| {
             let mut members = before.iter().filter_map(Value::as_object);
             let earlier = members.find(|it| it.get("id").and_then(Value::as_str) == Some(&instance.id));
-            let mut shown = instance.shown();
+            let mut shown = json!(instance.shown());
             if let (Some(earlier), Value::Object(shown)) = (earlier, &mut shown) {
                 for (name, value) in earlier {
                     shown.entry(name).or_insert_with(|| value.clone());
@@ -96,8 +96,6 @@ pub fn place_of_instance(text: &[u8], index: usize) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use serde_json::json;
 
     use super::*;
 

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::Retention;
@@ -83,7 +84,8 @@ impl From<&Retention> for Settings {
 }
 
 /// How full it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "StorageState")]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nobody has looked yet.

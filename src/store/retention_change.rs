@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value};
 
 use crate::store::retention::Settings;
@@ -10,18 +11,19 @@ use crate::store::retention::Settings;
 const MOST_DAYS: u64 = 36_500;
 const DEFAULT_PERCENT: u64 = 80;
 
-/// New values of some of the limits; `None` leaves one as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// New values of some of the limits; what is left out, or `null`, stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = limited)]
 pub struct RetentionChange {
-    /// See [`Settings::max_bytes`].
+    /// The most bytes that are kept; 0 = no limit.
     pub max_bytes: Option<u64>,
-    /// [`Settings::max_age`] in days; 0 = no limit.
+    /// For so many days they are kept; 0 = no limit.
     pub max_age_days: Option<u64>,
-    /// See [`Settings::warn_at_percent`]; 0 = 80.
+    /// From so much of `max_bytes` on there is a warning; 0 = 80.
     pub warn_at_percent: Option<u64>,
-    /// See [`Settings::per_key_max_bytes`].
+    /// The most bytes of one key; 0 = no limit.
     pub per_key_max_bytes: Option<u64>,
-    /// See [`Settings::media_max_bytes`].
+    /// The most bytes of attachments; 0 = no limit.
     pub media_max_bytes: Option<u64>,
 }
 
@@ -44,6 +46,17 @@ const MEMBERS: [(&str, u64); 5] = [
     ("per_key_max_bytes", i64::MAX as u64),
     ("media_max_bytes", i64::MAX as u64),
 ];
+
+/// Says of each member how much it may be.
+fn limited(schema: &mut Schema) {
+    for (name, most) in MEMBERS {
+        let member = schema.get_mut("properties").and_then(|it| it.get_mut(name));
+        if let Some(member) = member.and_then(Value::as_object_mut) {
+            member.remove("format");
+            member.insert("maximum".to_owned(), most.into());
+        }
+    }
+}
 
 impl RetentionChange {
     /// From members of which all must be known.

@@ -9,6 +9,7 @@ mod applied;
 pub(crate) mod asked;
 mod body;
 pub(crate) mod derive;
+mod described;
 mod finalize;
 mod redacted;
 mod row;
@@ -17,6 +18,7 @@ mod text;
 mod without_bodies;
 mod write;
 
+pub use described::{Line, LineEvent};
 pub use finalize::{FinalizeSettings, Finished, finalize, finalize_raw};
 pub use row::{Row, Usage};
 pub use socket::{finalize_piece, finalize_piece_raw};

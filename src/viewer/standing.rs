@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::release::Release;
@@ -9,7 +10,8 @@ use super::site::Site;
 use crate::ids::UnixMillis;
 
 /// Where the viewer comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ViewerSource")]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// A release that had been fetched before.
@@ -40,20 +42,29 @@ pub struct Standing {
 }
 
 /// As health shows it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ViewerHealth")]
 pub struct Report {
+    /// Whether it is to be served.
     enabled: bool,
+    /// Where it comes from.
     source: Source,
+    /// The repository of its release.
     #[serde(skip_serializing_if = "Option::is_none")]
     repo: Option<String>,
+    /// Its release.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    /// The digest of its archive.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
+    /// Why it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// When it is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_try: Option<String>,
+    /// Where it is served.
     public_path: String,
 }
 

@@ -91,3 +91,19 @@ fn what_is_not_there_is_told_and_nothing_else_is_given() {
     let reply = recorder.api_with("GET", &format!("/api/media/{}/0", id(1)), &[], "");
     assert_eq!(reply.status, 401);
 }
+
+#[test]
+fn a_range_in_a_unit_that_is_not_known_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = recorder(dir.path(), &[("0.png", b"0123")]);
+    for (range, status, body) in [
+        ("items=0-1", 200, "0123"),
+        ("0-1", 200, "0123"),
+        ("bytes=0-1", 206, "01"),
+        ("bytes=2-", 206, "23"),
+        ("bytes=9-", 416, ""),
+    ] {
+        let reply = get(&recorder, "0", range);
+        assert_eq!((reply.status, reply.text()), (status, body), "{range}");
+    }
+}

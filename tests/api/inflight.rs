@@ -13,14 +13,14 @@ use crate::stack::{Recorder, until};
 use crate::tail::Listener;
 
 /// A gateway that answers each request with a stream, of which it sends what it is told to.
-struct Gateway {
+pub(crate) struct Gateway {
     address: SocketAddr,
     streams: Receiver<Sender<Vec<u8>>>,
 }
 
 impl Gateway {
     /// Its answers begin with these fields.
-    fn start(fields: &'static str) -> Gateway {
+    pub(crate) fn start(fields: &'static str) -> Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (opened, streams) = channel();
@@ -37,11 +37,11 @@ impl Gateway {
     }
 
     /// The stream of the next request.
-    fn next(&self) -> Sender<Vec<u8>> {
+    pub(crate) fn next(&self) -> Sender<Vec<u8>> {
         self.streams.recv_timeout(std::time::Duration::from_secs(180)).unwrap()
     }
 
-    fn recorder(&self, data_dir: &Path, variables: &[(&str, &str)]) -> Recorder {
+    pub(crate) fn recorder(&self, data_dir: &Path, variables: &[(&str, &str)]) -> Recorder {
         let upstream = format!("http://{}", self.address);
         let upstream = [("APILOG_PROXY_UPSTREAM", upstream.as_str())];
         Recorder::with(data_dir, &[&upstream, variables].concat())
@@ -72,7 +72,7 @@ fn stream_to(stream: TcpStream, fields: &str, told: &Receiver<Vec<u8>>) {
 }
 
 /// Sends a request and leaves its answer to come.
-fn ask(recorder: &Recorder, target: &str) -> TcpStream {
+pub(crate) fn ask(recorder: &Recorder, target: &str) -> TcpStream {
     let mut stream = TcpStream::connect(recorder.proxy).unwrap();
     write!(
         stream,
@@ -86,7 +86,7 @@ fn inflight(recorder: &Recorder) -> Vec<Value> {
     recorder.get("/api/inflight")["inflight"].as_array().unwrap().clone()
 }
 
-const EVENTS: &str = "Content-Type: text/event-stream\r\n";
+pub(crate) const EVENTS: &str = "Content-Type: text/event-stream\r\n";
 
 #[test]
 fn an_exchange_is_shown_with_what_has_passed_so_far() {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure is the test's result")]
 
 mod collector;
+mod schema;
 mod seed;
 mod stack;
 
@@ -18,6 +19,7 @@ mod inflight;
 mod lists;
 mod media;
 mod metrics;
+mod openapi;
 mod otlp;
 mod plugins;
 mod plugins_live;

@@ -52,7 +52,7 @@ fn token_command(data_dir: &Path, arguments: &[&str]) -> Output {
     command.arg("token").args(arguments).env("APILOG_STORAGE_DATA_DIR", data_dir).output().unwrap()
 }
 
-fn make(data_dir: &Path, name: &str, scope: &str) -> String {
+pub(crate) fn make(data_dir: &Path, name: &str, scope: &str) -> String {
     let made = token_command(data_dir, &["new", "--name", name, "--scope", scope]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let said = String::from_utf8(made.stdout).unwrap();

@@ -1,5 +1,8 @@
 //! What statistics are asked for.
 
+use schemars::{Schema, json_schema};
+
+use crate::described::{Param, one_of, up_to};
 use crate::ids::UnixMillis;
 use crate::index::filter::{BadParam, Filter, first_of_each};
 
@@ -58,6 +61,9 @@ impl By {
 }
 
 impl Bucket {
+    /// Both.
+    pub const ALL: [Bucket; 2] = [Bucket::Hour, Bucket::Day];
+
     /// Its name as a parameter.
     pub fn name(self) -> &'static str {
         match self {
@@ -75,21 +81,45 @@ impl Bucket {
     }
 }
 
+/// The values of `by`.
+fn by() -> Schema {
+    let names = By::ALL.map(By::name).join("|");
+    json_schema!({"type": "string", "pattern": format!("^({names})(,({names}))*$")})
+}
+
+/// Those of a list's filters that rollups can answer.
+const FILTERS: [&str; 6] = ["since", "until", "model", "key_hash", "client_kind", "project"];
+
 impl StatsParams {
+    /// The parameters that are read beside the filters; no other.
+    pub const PARAMS: &[Param] = &[
+        Param::new("by", by, "By what traces are told apart, between commas: `model`, `key`, `client`, `project`."),
+        Param::new("bucket", || one_of(Bucket::ALL.map(Bucket::name)), "Into what times are cut, in UTC."),
+        Param::new("limit", || up_to(MOST_LIMIT), "At most so many series; 1000 if nothing is said."),
+    ];
+
+    /// All of them.
+    pub fn params() -> impl Iterator<Item = Param> {
+        let filters = Filter::PARAMS.iter().filter(|it| FILTERS.contains(&it.name));
+        filters.chain(StatsParams::PARAMS).copied()
+    }
+
     /// Reads query parameters: `since`, `until`, `model`, `key_hash`, `client_kind` and `project` as lists do, `by` (names
     /// between commas), `bucket` and `limit` (1 to 10,000, default 1,000).
     ///
     /// # Errors
     /// An unknown name, or a value that is not one.
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<StatsParams, BadParam> {
-        const FILTERS: [&str; 6] = ["since", "until", "model", "key_hash", "client_kind", "project"];
         let mut params = StatsParams { limit: DEFAULT_LIMIT, ..StatsParams::default() };
         let mut filters = Vec::new();
         for (name, value) in first_of_each(pairs) {
+            if !StatsParams::params().any(|it| it.name == name) {
+                return Err(BadParam::unknown(name));
+            }
             match name {
                 "by" => params.by = parse_by(value)?,
                 "bucket" => {
-                    let found = [Bucket::Hour, Bucket::Day].into_iter().find(|it| it.name() == value);
+                    let found = Bucket::ALL.into_iter().find(|it| it.name() == value);
                     params.bucket = Some(found.ok_or_else(|| BadParam::new(name, "must be hour or day"))?);
                 }
                 "limit" => {

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::distribution::Distribution;
@@ -23,7 +24,7 @@ const MOST_SERIES: usize = 20_000;
 pub struct TooManySeries;
 
 /// What was asked for, summed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Stats {
     /// From when on; `None` for everything before the end.
     pub since: Option<Text<UnixMillis>>,
@@ -42,7 +43,7 @@ pub struct Stats {
 }
 
 /// The traces that have something in common.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Series {
     /// When their hour or day begins; absent if times are not told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,7 @@ pub struct Series {
 }
 
 /// Series that are not shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Others {
     /// How many.
     pub series: usize,
@@ -75,7 +76,7 @@ pub struct Others {
 }
 
 /// What some traces come to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Totals {
     /// How many.
     pub traces: i64,
@@ -110,7 +111,7 @@ pub struct Totals {
 }
 
 /// How times are spread. Percentiles are at most a sixteenth too high; `None` if there is no time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Spread {
     /// How many there are.
     pub count: i64,
@@ -129,6 +130,20 @@ pub struct Spread {
 /// A value that is written as its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text<T>(pub T);
+
+impl<T: JsonSchema> JsonSchema for Text<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+}
 
 impl<T: std::fmt::Display> Serialize for Text<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

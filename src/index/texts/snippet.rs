@@ -1,5 +1,6 @@
 //! Where in a text something was found, with what stands around it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::trace::Texts;
@@ -8,7 +9,7 @@ use crate::trace::Texts;
 const AROUND: usize = 60;
 
 /// A place in what was asked or answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Snippet {
     /// `request` or `answer`.
     #[serde(rename = "in")]

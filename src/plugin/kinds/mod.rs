@@ -8,7 +8,9 @@ pub mod text_replace;
 
 mod filter;
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Flaw;
 use super::members::Members;
@@ -46,6 +48,52 @@ pub struct KindEntry {
     pub description: &'static str,
     fields: &'static [Field],
     read: fn(&Members<'_>) -> Result<Kind, Flaw>,
+}
+
+/// A kind as the read API shows it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PluginType")]
+pub struct ShownKind {
+    /// Its name, the `type` of an instance.
+    #[serde(rename = "type")]
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub description: &'static str,
+    /// What its configuration may say.
+    pub config_schema: ShownFields,
+}
+
+/// The fields of a configuration.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct ShownFields {
+    /// Each of them.
+    pub fields: Vec<ShownField>,
+}
+
+/// A field of a configuration, described for people and forms.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PluginField")]
+pub struct ShownField {
+    /// Its name; a dot stands for an object within.
+    pub name: &'static str,
+    /// Its name for people.
+    pub label: &'static str,
+    /// What it holds.
+    #[serde(rename = "type")]
+    pub kind: FieldType,
+    /// What it is for.
+    pub description: &'static str,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it is if it is not there; absent if that cannot be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
+    pub default: Option<Value>,
+    /// What it may be, if not anything.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "enum")]
+    #[schemars(with = "Vec<String>")]
+    pub choices: Option<&'static [&'static str]>,
 }
 
 /// Every kind, in the order in which they act on an exchange.
@@ -117,19 +165,26 @@ impl Kind {
 
 impl KindEntry {
     /// As `GET /api/plugins/types` shows it.
-    pub fn shown(&self) -> Value {
-        let fields: Vec<Value> = self.fields.iter().map(Field::shown).collect();
-        json!({"type": self.name, "description": self.description, "config_schema": {"fields": fields}})
+    pub fn shown(&self) -> ShownKind {
+        let fields = self.fields.iter().map(Field::shown).collect();
+        ShownKind { name: self.name, description: self.description, config_schema: ShownFields { fields } }
     }
 }
 
 /// What a field holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FieldType {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum FieldType {
+    /// A text.
     String,
+    /// A number.
     Number,
+    /// A list of texts.
     StringArray,
+    /// One of some words.
     Enum,
+    /// A list of rules.
     RuleArray,
 }
 
@@ -168,33 +223,24 @@ impl Field {
         }
     }
 
-    fn shown(&self) -> Value {
-        let kind = match self.kind {
-            FieldType::String => "string",
-            FieldType::Number => "number",
-            FieldType::StringArray => "string_array",
-            FieldType::Enum => "enum",
-            FieldType::RuleArray => "rule_array",
-        };
-        let mut shown = json!({
-            "name": self.name,
-            "label": self.label,
-            "type": kind,
-            "description": self.description,
-            "required": self.required,
-        });
-        if let Ok(default @ (Value::String(_) | Value::Array(_))) = serde_json::from_str(self.default) {
-            shown["default"] = default;
+    fn shown(&self) -> ShownField {
+        let default = serde_json::from_str(self.default).ok();
+        ShownField {
+            name: self.name,
+            label: self.label,
+            kind: self.kind,
+            description: self.description,
+            required: self.required,
+            default: default.filter(|it: &Value| it.is_string() || it.is_array()),
+            choices: (!self.choices.is_empty()).then_some(self.choices),
         }
-        if !self.choices.is_empty() {
-            shown["enum"] = self.choices.into();
-        }
-        shown
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn read(name: &str, config: Value) -> Result<Kind, String> {
@@ -212,7 +258,7 @@ mod tests {
         };
         for entry in CATALOGUE {
             assert_eq!(read(entry.name, least(entry.name)).unwrap().name(), entry.name);
-            let shown = entry.shown();
+            let shown = json!(entry.shown());
             let fields = shown["config_schema"]["fields"].as_array().unwrap().clone();
             assert!(!fields.is_empty());
             for field in fields {
