@@ -14,6 +14,7 @@ mod fsync;
 mod keys;
 mod kinds;
 mod lists;
+mod otlp;
 mod quantities;
 mod seal;
 mod sources;
@@ -30,10 +31,11 @@ pub use complaint::{Complaint, Complaints, Origin, Warning};
 pub use example::example;
 pub use fsync::Fsync;
 pub use keys::{
-    Api, Capture, Config, Diagnostics, Index, Logging, Media, Plugins, Proxy, Retention, Shutdown, Storage, Timeouts,
-    Viewer, keys,
+    Api, Capture, Config, Diagnostics, Index, Logging, Media, Otlp, Plugins, Proxy, Retention, Shutdown, Storage,
+    Timeouts, Viewer, keys,
 };
 pub use kinds::Level;
+pub use otlp::{SecretField, SpanContent};
 pub use seal::Seal;
 pub use sources::Sources;
 pub use table::{Change, Key, Rules};
