@@ -79,6 +79,8 @@ mod armed {
         ("listener", "before a connection gets its actor"),
         ("listener.accept", "before a connection is accepted"),
         ("media.write", "before attachments are written"),
+        ("otlp", "before spans are sent"),
+        ("otlp.send", "before a request of spans is sent"),
         ("plugins", "before the plugins' files are looked at"),
         ("plugins.persist", "before a changed list of plugins is written"),
         ("plugins.persisted", "a changed list of plugins is written and not yet in force"),

@@ -11,6 +11,7 @@ mod kit;
 mod log;
 mod mock;
 mod notify;
+mod otlp;
 mod overridden;
 mod plugins;
 mod proxy;

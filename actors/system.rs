@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 use crate::api;
 use crate::api::access_log::{self, AccessLog};
 use crate::kit::{Budget, Escalation, Registry, Root, Slot, WatchdogMsg};
+use crate::otlp::{Export, exporter};
 use crate::overridden::{Overridden, OverridesFile};
 use crate::plugins::{Plugins, registry as plugins_registry};
 use crate::proxy::listener::{self, Front};
@@ -94,6 +95,7 @@ pub(crate) struct System {
 #[derive(Clone, Default)]
 pub(crate) struct Slots {
     pub(crate) index: Slot<index::Msg>,
+    pub(crate) otlp: Slot<exporter::Msg>,
     pub(crate) disk: Slot<disk::Msg>,
     pub(crate) writers: Slot<writers::Msg>,
     pub(crate) sweeper: Slot<sweeper::Msg>,
@@ -242,6 +244,7 @@ impl System {
             },
         );
         let last_reload = LastReload::default();
+        let spans = Export::new(config, &token.secret, &layout, &leases, &registry);
         let token_file = config.api.token_file.clone().unwrap_or_else(|| layout.tokens());
         let tokens = api::Tokens::new(layout.token(), token, token_file, registry.condition("tokens_malformed"));
         let access_log = AccessLog::new(&config.api, &layout, &slots.access_log, &registry);
@@ -251,6 +254,7 @@ impl System {
             state: Arc::new(api::State::new(api::Parts {
                 tokens: Arc::new(tokens),
                 access_log: access_log.clone(),
+                spans: spans.clone(),
                 max_connections: config.api.max_connections,
                 limits: api::Limits::of(config),
                 layout: layout.clone(),
@@ -299,6 +303,7 @@ impl System {
             front: front.clone(),
             api: api.clone(),
             access_log,
+            spans,
             plugins: plugins.clone(),
             viewer,
             door: door.clone(),

@@ -17,6 +17,20 @@ pub(crate) fn client_config() -> Result<ClientConfig, String> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
+/// The same for a client of HTTP/1.1 that may do without TLS: only who needs the roots fails for want of them.
+///
+/// # Errors
+/// It is to speak TLS, and the system has no roots.
+pub(crate) fn http1_client(is_https: bool) -> Result<ClientConfig, String> {
+    let mut tls = match client_config() {
+        Ok(tls) => tls,
+        Err(reason) if is_https => return Err(reason),
+        Err(_) => ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth(),
+    };
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
 /// Makes the one implementation of TLS that is compiled in that of the process. Clients of HTTP cannot be made
 /// before, not even those that never speak TLS.
 pub(crate) fn choose_provider() {

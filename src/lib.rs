@@ -75,6 +75,7 @@ pub mod index;
 
 pub mod curl;
 pub mod export;
+pub mod otlp;
 pub mod verify;
 
 pub mod redact;

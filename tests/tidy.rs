@@ -35,6 +35,7 @@ const FORMAT_WORDS: &[&str] = &[
     "httparse",
     "jiff",
     "memchr",
+    "prost",
     "rusqlite",
     "saphyr_parser",
     "serde_json",

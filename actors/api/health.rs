@@ -80,6 +80,8 @@ pub(crate) struct Health {
     viewer: Viewer,
     /// What is kept, and within which limits.
     storage: Storage,
+    /// What is sent to a collector.
+    otlp: crate::otlp::Report,
 }
 
 /// Something wrong: with a supervised part, or though all of them run.
@@ -189,5 +191,6 @@ pub(crate) async fn healthz(State(api): State<Arc<Api>>) -> Answer<Health> {
         plugins: parts.plugins.report(),
         viewer: parts.viewer.report(),
         storage: parts.retention.report(),
+        otlp: parts.spans.report(),
     })
 }

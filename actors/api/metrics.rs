@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::State as Api;
 use super::endpoint::{Output, Reply, Schemas};
 use crate::kit::ChildState;
+use crate::otlp::Cause;
 use crate::record::index_status::Standing;
 
 /// The text format of OpenMetrics, which Prometheus reads.
@@ -74,6 +75,7 @@ impl Collector for Everything {
         metrics.storage(&self.0)?;
         metrics.index(&self.0)?;
         metrics.plugins(&self.0)?;
+        metrics.spans(&self.0)?;
         metrics.supervision(&self.0)?;
         metrics.bounds(&self.0)
     }
@@ -158,6 +160,24 @@ impl Metrics<'_> {
             self.one(MetricType::Gauge, "reload_applied", help, reload.applied.into())?;
         }
         Ok(())
+    }
+
+    fn spans(&mut self, api: &Api) -> fmt::Result {
+        let spans = api.parts.spans.report();
+        if !spans.enabled {
+            return Ok(());
+        }
+        for (name, help, value) in [
+            ("otlp_spans_offered", "Traces whose line stands in its file, since the start", spans.offered),
+            ("otlp_spans_exported", "Spans that the collector has", spans.exported),
+            ("otlp_retries", "Requests of spans that were to be tried again", spans.retries),
+        ] {
+            self.one(MetricType::Counter, name, help, value)?;
+        }
+        self.one(MetricType::Gauge, "otlp_spans_waiting", "Spans that wait, or are under way", spans.waiting)?;
+        let labels = Cause::ALL.map(|it| ([("cause", it.name())], api.parts.spans.dropped(it)));
+        let dropped: Vec<(Labels<'_>, u64)> = labels.iter().map(|(labels, count)| (&labels[..], *count)).collect();
+        self.family(MetricType::Counter, "otlp_spans_dropped", "Spans that were left out", &dropped)
     }
 
     fn counters(&mut self, counters: &Counters) -> fmt::Result {

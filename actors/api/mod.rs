@@ -114,6 +114,8 @@ pub(crate) struct Parts {
     pub(crate) tokens: Arc<Tokens>,
     /// Who read what.
     pub(crate) access_log: Arc<access_log::AccessLog>,
+    /// What is sent to a collector.
+    pub(crate) spans: Arc<crate::otlp::Export>,
     /// Connections at once.
     pub(crate) max_connections: usize,
     /// How long callers may take.

@@ -10,8 +10,8 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::completions::Completions;
 use super::exit::Code;
-use super::man::Manual;
 use super::look;
+use super::man::Manual;
 use super::token::Token;
 use super::validate::Validate;
 use super::{config, examples};

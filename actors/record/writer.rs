@@ -24,6 +24,7 @@ use super::held::HeldTrace;
 use super::index::Door;
 use super::writers;
 use crate::kit::{ChildHealth, Pending};
+use crate::otlp::Export;
 use crate::retention::Gauge;
 
 /// How long lines gather while there are many.
@@ -59,6 +60,7 @@ pub(crate) struct AppendFailed(pub(crate) Option<DiskTrouble>);
 /// What all writers share.
 pub(crate) struct Shared {
     pub(crate) index: Door,
+    pub(crate) spans: Arc<Export>,
     pub(crate) gauge: Gauge,
     pub(crate) counters: Arc<Counters>,
     pub(crate) disk: Arc<Disk>,
@@ -292,6 +294,7 @@ impl Batch {
                     shared.day_bytes.add(place.segment.bucket, u64::from(place.bytes) + 1);
                     // A row that the index has no room for is read back from the file.
                     shared.index.offer(finished.row.clone(), place);
+                    shared.spans.offer(finished.row.id, place);
                     let _ = reply.send(Ok(Appended));
                 }
             }

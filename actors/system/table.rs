@@ -15,6 +15,7 @@ use super::{COUNT_GRACE, DRAIN_GRACE, Slots, watching};
 use crate::api;
 use crate::api::access_log::{self, AccessLog};
 use crate::kit::{Child, Escalation, Patience, Plan, Registry, Watchdog};
+use crate::otlp::{Export, exporter};
 use crate::plugins::{Plugins, registry as registry_of_plugins};
 use crate::proxy::listener::{self, Front};
 use crate::record::finalizer::Shared;
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     pub(super) front: Arc<Front>,
     pub(super) api: api::Args,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) spans: Arc<Export>,
     pub(super) plugins: Arc<Plugins>,
     pub(super) viewer: Arc<Hosted>,
     pub(super) door: index::Door,
@@ -66,6 +68,10 @@ impl Parts {
                 text_bytes: shared.settings.text_bytes,
             };
             Child::actor("index", &slots.index, move || (index::Index, args.clone()))
+        };
+        let otlp = {
+            let args = exporter::Args { export: self.spans.clone(), health: registry.child("otlp") };
+            Child::actor("otlp", &slots.otlp, move || (exporter::Exporter, args.clone()))
         };
         let segments = OpenSegments::default();
         let disk = {
@@ -95,6 +101,7 @@ impl Parts {
                 segment_bytes: storage.segment_bytes,
                 shared: Arc::new(WriterShared {
                     index: door.clone(),
+                    spans: self.spans.clone(),
                     gauge: live.gauge.clone(),
                     counters: counters.clone(),
                     disk: shared.disk.clone(),
@@ -196,6 +203,7 @@ impl Parts {
             registry,
             children: vec![
                 index.on(recording.clone()).with_grace(DRAIN_GRACE),
+                otlp.on(recording.clone()),
                 disk.on(recording.clone()),
                 writers.on(recording.clone()).with_grace(DRAIN_GRACE + COUNT_GRACE),
                 sweeper.on(recording.clone()),

@@ -43,15 +43,7 @@ impl Releases {
         let base = viewer.releases_api_base.as_ref().map_or(release::DEFAULT_BASE, |it| &it.text);
         let base = Url::parse(base.trim_end_matches('/'))
             .map_err(|error| Failure::Client(format!("viewer.releases_api_base: {error}")))?;
-        let mut tls = match crate::tls::client_config() {
-            Ok(tls) => tls,
-            Err(reason) if base.scheme() == "https" => return Err(Failure::Client(reason)),
-            // It may do without.
-            Err(_) => rustls::ClientConfig::builder()
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth(),
-        };
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = crate::tls::http1_client(base.scheme() == "https").map_err(Failure::Client)?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT)

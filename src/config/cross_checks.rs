@@ -4,7 +4,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::address::{ListenAddress, ListenHost};
 use super::keys::Config;
-use super::sources::Reader;
+use super::sources::{Reader, quoted};
+use crate::export::profile::CREDENTIALS;
+use crate::otlp::TRACES_PATH;
 
 pub(super) fn run(config: &Config, reader: &mut Reader<'_>) {
     let (proxy, api) = (&config.proxy, &config.api);
@@ -23,6 +25,18 @@ pub(super) fn run(config: &Config, reader: &mut Reader<'_>) {
             &["capture.memory_bytes", "capture.spill_bytes"],
             "one direction's share is larger than the whole; allowed: at most capture.memory_bytes".to_owned(),
         );
+    }
+    let otlp = &config.otlp;
+    if otlp.endpoint.as_ref().is_some_and(|it| it.path_prefix.ends_with(TRACES_PATH)) {
+        let text = format!("{TRACES_PATH} is put behind it; allowed: the address without that");
+        reader.complain(&["otlp.endpoint"], text);
+    }
+    if config.api.redact_profiles.get(&otlp.redact).is_none() {
+        let text = format!(
+            "no profile of api.redact_profiles is called {}; allowed: {CREDENTIALS}, or one of them",
+            quoted(&otlp.redact)
+        );
+        reader.complain(&["api.redact_profiles", "otlp.redact"], text);
     }
     if let Some(cache) = &config.viewer.cache_dir
         && normal(&config.storage.data_dir).starts_with(normal(cache))

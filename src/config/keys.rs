@@ -10,6 +10,7 @@ use super::address::{ListenAddress, Upstream};
 use super::fsync::Fsync;
 use super::kinds::{Count, Kind, Level, OptionalSpan, Size, Span, Switch};
 use super::lists::{Instances, Networks, Patterns, RedactProfiles};
+use super::otlp::{SecretField, SecretFields, SpanContent};
 use super::seal::Seal;
 use super::sources::Reader;
 use super::table::{ANY, Change, Key, Rules, configuration};
@@ -203,5 +204,29 @@ configuration! {
         releases_api_base: Option<Upstream> as Optional<Upstream> = "", ANY;
         /// The token that is sent to that service.
         releases_auth_token: Option<Secret> as Optional<Secret> = "", ANY.secret();
+    }
+    /// Traces as OpenTelemetry spans, sent to a collector beside what is recorded: see docs/otlp.md.
+    otlp: Otlp {
+        /// The collector's address, without `/v1/traces`; empty = nothing is sent.
+        endpoint: Option<Upstream> as Optional<Upstream> = "", ANY;
+        /// Header fields that are sent to it, `NAME=VALUE` each, for its credentials.
+        headers: Vec<SecretField> as SecretFields = "", ANY.secret();
+        /// How long it may take to answer.
+        timeout: Duration as Span = "10s", ANY.range(100, 600_000);
+        /// For how long spans that it does not take are sent again before they are left out.
+        retry: Duration as Span = "5m", ANY.range(0, DAY);
+        /// How many spans may wait. One more is left out, and counted.
+        queue: usize as Count<usize> = "8192", ANY.range(1, 1_000_000);
+        /// How many spans are sent at once, at most.
+        batch: usize as Count<usize> = "512", ANY.range(1, 10_000);
+        /// What spans hold of what was said: none, or text = the texts of requests and answers, and what tools are
+        /// called with.
+        content: SpanContent as SpanContent = "none", ANY;
+        /// The profile of `api.redact_profiles` that is applied before a span with texts is made.
+        redact: String as Text = "credentials", ANY;
+        /// Whether requests to it are compressed.
+        gzip: bool as Switch = "false", ANY;
+        /// What the spans' resource is called (`service.name`).
+        service_name: String as Text = "api-log", ANY;
     }
 }

@@ -15,6 +15,7 @@ mod fsync;
 mod keys;
 mod kinds;
 mod lists;
+mod otlp;
 mod quantities;
 mod schema;
 mod seal;
@@ -33,10 +34,11 @@ pub use example::example;
 pub use explain::{Explained, Explanation, named};
 pub use fsync::Fsync;
 pub use keys::{
-    Api, Capture, Config, Diagnostics, Index, Logging, Media, Plugins, Proxy, Retention, Shutdown, Storage, Timeouts,
-    Viewer, keys,
+    Api, Capture, Config, Diagnostics, Index, Logging, Media, Otlp, Plugins, Proxy, Retention, Shutdown, Storage,
+    Timeouts, Viewer, keys,
 };
 pub use kinds::Level;
+pub use otlp::{SecretField, SpanContent};
 pub use schema::schema;
 pub use seal::Seal;
 pub use sources::Sources;

@@ -265,7 +265,7 @@ it does not begin with '/'; allowed: a list of paths like /v1/models, or prefixe
 config.yaml:23:3: plugins.hooks: unknown key; allowed here: path_filter, capture_filter, instances
 config.yaml:25:24: viewer.releases_auth_token: a list is not a secret; allowed: empty, or any text
 config.yaml:26:1: telemetry: unknown key; allowed here: proxy, api, index, storage, capture, timeouts, shutdown, logging, \
-diagnostics, media, plugins, retention, viewer";
+diagnostics, media, plugins, retention, viewer, otlp";
     assert_eq!(complaint(text), expected);
 }
 

@@ -126,7 +126,7 @@ impl fmt::Debug for Hidden {
 
 impl Hidden {
     /// A line with placeholders. Places in JSON are those of either body, and of the data of each event.
-    pub(super) fn line(&self, line: &[u8]) -> Vec<u8> {
+    pub(crate) fn line(&self, line: &[u8]) -> Vec<u8> {
         let text = String::from_utf8_lossy(line);
         let mut out = String::with_capacity(text.len());
         object(&mut out, Json::new(&text), |out, name, value| match name {

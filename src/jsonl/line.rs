@@ -47,6 +47,11 @@ pub fn read_row_with(line: &[u8], text_bytes: Option<usize>) -> Result<Row, BadL
     })?
 }
 
+/// Looks at a line's row and at its content together.
+pub(crate) fn with_row<T>(line: &[u8], look: impl FnOnce(&Row, &TraceView<'_>) -> T) -> Result<T, BadLine> {
+    with_line(line, |line| line.look(|facts, protocol, view| look(&derive(facts, protocol, view).row, view)))?
+}
+
 /// Looks at the content of a line read back.
 pub fn with_view<T>(line: &[u8], look: impl FnOnce(Protocol, &TraceView<'_>) -> T) -> Result<T, BadLine> {
     with_line(line, |line| line.look(|_, protocol, view| look(protocol, view)))?

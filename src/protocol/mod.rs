@@ -176,6 +176,11 @@ pub(crate) fn extract_of(
     said
 }
 
+/// The model that a request asks for: in its body, else in its path; Gemini's stands in the path.
+pub(crate) fn model_wanted(target: &str, asked: &Asked<'_>) -> Option<String> {
+    model_asked(asked).or_else(|| path::model(target)).or_else(|| path::parameter(target, "model"))
+}
+
 /// The model that the request's body asks for, be it in what a socket's opening message nests.
 fn model_asked(asked: &Asked<'_>) -> Option<String> {
     let nested = || asked.session.or(asked.response).and_then(|it| json::member(it.text(), "model"));

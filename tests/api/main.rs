@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failure is the test's result")]
 
+mod collector;
 mod schema;
 mod seed;
 mod stack;
@@ -19,6 +20,7 @@ mod lists;
 mod media;
 mod metrics;
 mod openapi;
+mod otlp;
 mod plugins;
 mod plugins_live;
 mod rebuild;

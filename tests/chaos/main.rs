@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by it, as it should")]
 #![allow(dead_code, reason = "the helpers are those of the end-to-end tests, and not all are needed here")]
 
+#[path = "../api/collector.rs"]
+mod collector;
 #[path = "../e2e/recorder.rs"]
 mod recorder;
 #[path = "../e2e/wire.rs"]

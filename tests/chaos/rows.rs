@@ -1,10 +1,12 @@
 //! Each row of the supervision table dies under traffic, and is held to what the table says that costs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::books::{self, Line};
+use crate::collector::attribute;
 use crate::readers::plugins;
 use crate::recorder::DataDir;
 use crate::stand::{Stand, VIEWER, until};
@@ -45,6 +47,8 @@ const ROWS: &[Row] = &[
     Row { name: "writers", point: "writers", costs: nothing_is_raw, ..ROW },
     Row { name: "writers", is_nursery: true, point: "writer", costs: nothing_is_raw, ..ROW },
     Row { name: "writers", is_nursery: true, point: "writer.appended", costs: nothing_is_raw, ..ROW },
+    Row { name: "otlp", point: "otlp", costs: each_line_is_a_span, ..ROW },
+    Row { name: "otlp", point: "otlp.send", costs: each_line_is_a_span, ..ROW },
     Row { name: "sweeper", point: "sweeper", nudge: set_retention, costs: the_old_day_is_gone, ..ROW },
     Row { name: "sealer", point: "sealer", nudge: fill_a_segment, costs: segments_are_sealed, ..ROW },
     Row { name: "sealer", point: "sealer.written", nudge: fill_a_segment, costs: segments_are_sealed, ..ROW },
@@ -291,6 +295,18 @@ fn what_was_read_is_written_down(stand: &Stand) {
         told if told["written"] == lines && told["dropped"] == 0 => Ok(()),
         told => Err(format!("{told}, and {lines} lines")),
     });
+}
+
+/// What was under way is sent by the next one; a span may come twice, as the same.
+fn each_line_is_a_span(stand: &Stand) {
+    nothing_is_raw(stand);
+    let recorded = until("all spans are sent", || match &stand.health() {
+        told if told["otlp"]["exported"] == told["ledger"]["recorded"] => Ok(told["ledger"]["recorded"].clone()),
+        told => Err(told["otlp"].to_string()),
+    });
+    let ids: BTreeSet<String> =
+        stand.collector.spans().iter().map(|it| attribute(it, "api_log.trace.id").unwrap()).collect();
+    assert_eq!(ids.len() as u64, recorded);
 }
 
 fn nothing_is_raw(stand: &Stand) {

@@ -39,6 +39,8 @@ pub(crate) const POINTS: &[(&str, &[&str])] = &[
     ("listener", &["panic times=3", "hang for=20s times=1"]),
     ("listener.accept", &["io error=emfile times=3", "panic times=2"]),
     ("media.write", &["io error=eio times=3", "panic times=2"]),
+    ("otlp", &["panic times=2", "hang for=20s times=1"]),
+    ("otlp.send", &["panic times=3", "block for=300ms times=1"]),
     ("plugins", &["panic times=2", "hang for=20s times=1"]),
     ("plugins.persist", &["io error=enospc times=2", "panic times=1"]),
     ("plugins.persisted", &["panic times=2"]),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::collector::Collector;
 use crate::recorder::{DataDir, Recorder};
 
 /// Far longer than anything takes on a busy machine.
@@ -55,6 +56,7 @@ pub(crate) struct Stand {
     pub(crate) config: PathBuf,
     settings: Vec<(String, String)>,
     watchdog: String,
+    pub(crate) collector: Collector,
     _mock: Mock,
     _dir: tempfile::TempDir,
 }
@@ -76,8 +78,9 @@ impl Stand {
         let viewer = dir.path().join("viewer");
         std::fs::create_dir(&viewer).unwrap();
         std::fs::write(viewer.join("index.html"), VIEWER).unwrap();
-        let mock = Mock::start();
+        let (mock, collector) = (Mock::start(), Collector::start(&[]));
         let mut all = vec![("PROXY_UPSTREAM".to_owned(), format!("http://{}", mock.address))];
+        all.push(("OTLP_ENDPOINT".to_owned(), collector.endpoint()));
         all.push(("PROXY_LANES".to_owned(), "2".to_owned()));
         all.push(("VIEWER_ENABLED".to_owned(), "true".to_owned()));
         all.push(("VIEWER_LOCAL_PATH".to_owned(), viewer.to_str().unwrap().to_owned()));
@@ -90,6 +93,7 @@ impl Stand {
             config,
             settings: all,
             watchdog: watchdog.to_owned(),
+            collector,
             _mock: mock,
             _dir: dir,
         }

@@ -7,6 +7,7 @@
 
 mod fixture;
 mod shown;
+mod spans;
 mod transcripts;
 
 use std::collections::BTreeSet;

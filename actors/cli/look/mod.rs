@@ -16,32 +16,32 @@ mod tail_files;
 mod tail_recorder;
 
 use std::io;
-use std::process::ExitCode;
 
 use api_log::config::Config;
 
+use super::exit::Code;
 use crate::runtimes;
 use args::{Replay, Show, Tail};
 use error::LookError;
 pub(super) use recorder::TOKEN_VARIABLE;
 
 /// `api-log tail`.
-pub(super) fn tail(asked: Tail, config: &Config) -> ExitCode {
+pub(super) fn tail(asked: Tail, config: &Config) -> Code {
     run(tail::run(asked, config))
 }
 
 /// `api-log show`.
-pub(super) fn show(asked: Show, config: &Config) -> ExitCode {
+pub(super) fn show(asked: Show, config: &Config) -> Code {
     run(show::run(asked, config))
 }
 
 /// `api-log replay`.
-pub(super) fn replay(asked: Replay, config: &Config) -> ExitCode {
+pub(super) fn replay(asked: Replay, config: &Config) -> Code {
     run(replay::run(asked, config))
 }
 
 /// Looks to the end. A reader of standard output that has gone had all it wanted.
-fn run(look: impl Future<Output = Result<(), LookError>>) -> ExitCode {
+fn run(look: impl Future<Output = Result<(), LookError>>) -> Code {
     let looked = runtimes::control().map_err(LookError::from).and_then(|runtime| {
         let looked = runtime.block_on(look);
         // Does not wait for files that are still being read: nobody does any more.
@@ -49,11 +49,11 @@ fn run(look: impl Future<Output = Result<(), LookError>>) -> ExitCode {
         looked
     });
     match looked {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(LookError::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(()) => Code::Done,
+        Err(LookError::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => Code::Done,
         Err(error) => {
             super::complain(&error);
-            if error.is_usage() { ExitCode::from(super::USAGE) } else { ExitCode::FAILURE }
+            if error.is_usage() { Code::Usage } else { Code::Failed }
         }
     }
 }
