@@ -60,6 +60,7 @@ const FORMATS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("actors/proxy/answers.rs", &["serde_json"], "the recorder's own answers are JSON"),
     ("actors/proxy/heads.rs", &["memchr"], "looks for the empty line that ends a head"),
     ("actors/record/day_bytes.rs", &["jsonl"], "names the library's module"),
+    ("actors/cli/look/screen/", &["base64"], "a terminal takes what it shall copy in base64 (OSC 52)"),
     ("actors/cli/look/", &["serde_json", "jsonl"], "the API's answers are JSON, and so is `--json`"),
     ("actors/cli/rebuild.rs", &["serde_json"], "the API's answers, and the command's own, are JSON"),
     ("actors/record/index", &["rusqlite", "jsonl"], "carries the connection, and names the library's module"),
