@@ -59,6 +59,7 @@ const FORMATS_ALLOWED: &[(&str, &[&str], &str)] = &[
     ("actors/log.rs", &["serde_json"], "the program's own log is JSON lines"),
     ("actors/proxy/answers.rs", &["serde_json"], "the recorder's own answers are JSON"),
     ("actors/proxy/heads.rs", &["memchr"], "looks for the empty line that ends a head"),
+    ("actors/otlp/delivery.rs", &["jsonl"], "names the library's module"),
     ("actors/record/day_bytes.rs", &["jsonl"], "names the library's module"),
     ("actors/cli/look/screen/", &["base64"], "a terminal takes what it shall copy in base64 (OSC 52)"),
     ("actors/cli/look/", &["serde_json", "jsonl"], "the API's answers are JSON, and so is `--json`"),
