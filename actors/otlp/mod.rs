@@ -185,14 +185,15 @@ impl Export {
             }
         });
         let export = Arc::new(Export { on, counts: Counts::default() });
-        let seen = export.clone();
+        let (seen, most) = (export.clone(), otlp.queue as u64);
         registry.show_bound("otlp_spans", move |name| {
-            let Some(on) = &seen.on else { return BoundReport::new(name) };
-            let room = on.room.report();
-            Cause::ALL.iter().fold(
-                BoundReport::new(name).count(room.used_count, room.high_water_count, Some(room.max_count)),
-                |report, cause| report.dropped(cause.name(), seen.dropped(*cause)),
-            )
+            let (used, high_water) = seen.on.as_ref().map_or((0, 0), |on| {
+                let room = on.room.report();
+                (room.used_count, room.high_water_count)
+            });
+            Cause::ALL.iter().fold(BoundReport::new(name).count(used, high_water, Some(most)), |report, cause| {
+                report.dropped(cause.name(), seen.dropped(*cause))
+            })
         });
         export
     }

@@ -1,6 +1,6 @@
 //! Reads canonical forms. Strings tell their length, so that looking for a member jumps over all text.
 
-/// One value in its canonical form; see [`super::canonical`].
+/// One value in its canonical form; see [`super::canonical()`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form<'a>(&'a [u8]);
 

@@ -113,6 +113,9 @@ impl Shared {
 pub(crate) struct Traffic {
     runtime: tokio::runtime::Runtime,
     shared: Arc<Shared>,
+    /// Whose exchanges have a connection each. One for all bursts: to make a client takes longer than what it is made for,
+    /// and who waits for that has a connection open on which nothing is asked.
+    burst: reqwest::Client,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
@@ -143,7 +146,7 @@ impl Traffic {
             sent: Mutex::default(),
             complaints: Mutex::default(),
         });
-        let mut traffic = Traffic { runtime, shared, tasks: Vec::new(), threads: Vec::new() };
+        let mut traffic = Traffic { runtime, shared, burst: http(0), tasks: Vec::new(), threads: Vec::new() };
         for client in 0..clients {
             let (shared, random) = (traffic.shared.clone(), StdRng::seed_from_u64(seed ^ client));
             traffic.tasks.push(traffic.runtime.spawn(goes_on(shared, random, pause)));
@@ -183,8 +186,8 @@ impl Traffic {
                 (Flood::Bodies, _) => Kind::Large,
                 _ => Kind::Chat,
             };
+            let http = self.burst.clone();
             self.tasks.push(self.runtime.spawn(async move {
-                let http = http();
                 exchange(&http, &shared, kind, 8, &mut random).await;
             }));
         }
@@ -196,7 +199,7 @@ impl Traffic {
     pub(crate) fn send(&mut self, kind: Kind, count: usize) {
         let shared = self.shared.clone();
         self.runtime.block_on(async {
-            let (http, mut random) = (http(), StdRng::seed_from_u64(count as u64));
+            let (http, mut random) = (http(2), StdRng::seed_from_u64(count as u64));
             for _ in 0..count {
                 exchange(&http, &shared, kind, 1, &mut random).await;
             }
@@ -218,14 +221,15 @@ impl Traffic {
     }
 }
 
-fn http() -> reqwest::Client {
+/// A client that keeps so many connections.
+fn http(kept: usize) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().pool_max_idle_per_host(2).timeout(DEADLINE).build().unwrap()
+    reqwest::Client::builder().no_proxy().pool_max_idle_per_host(kept).timeout(DEADLINE).build().unwrap()
 }
 
 /// A client that asks for one thing after the other.
 async fn goes_on(shared: Arc<Shared>, mut random: StdRng, pause: Duration) {
-    let http = http();
+    let http = http(2);
     while !shared.is_over.load(Ordering::Relaxed) {
         let kind = match random.random_range(0..100) {
             0..15 => Kind::List,

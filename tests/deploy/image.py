@@ -134,6 +134,8 @@ def run() -> None:
             "APILOG_PROXY_LISTEN": f":{proxy}",
             "APILOG_API_LISTEN": f":{api}",
             "APILOG_PROXY_UPSTREAM": f"http://127.0.0.1:{port}",
+            # Its release is on another machine, and that it cannot be had there is a warning.
+            "APILOG_VIEWER_ENABLED": "false",
         }
         shm, proc = image.root / "dev/shm", image.root / "proc"
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320m,mode=1777", "shm", shm], check=True)

@@ -9,5 +9,6 @@ mod stack;
 mod stand;
 
 mod mock;
+mod screen;
 mod show;
 mod tail;

@@ -45,6 +45,9 @@ pub(crate) struct Tail {
     /// Begin with the last N [default: 10; all of --since]
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) lines: Option<usize>,
+    /// Full screen: what is under way, traces, health
+    #[arg(long, conflicts_with_all = ["data_dir", "json", "lines", "no_follow"])]
+    pub(crate) inflight: bool,
     /// End after those that are there
     #[arg(long)]
     pub(crate) no_follow: bool,
@@ -74,7 +77,7 @@ pub(crate) struct Filters {
     #[arg(long)]
     pub(crate) path: Option<String>,
     /// Of this key: 8 or all 16 digits of its hash
-    #[arg(long, alias = "key_hash", value_name = "HEX")]
+    #[arg(long, alias = "key_hash", value_name = "HEX", hide_short_help = true)]
     pub(crate) key_hash: Option<String>,
     /// Of the session with this first trace
     #[arg(long, alias = "session_root_id", value_name = "ID", hide_short_help = true)]

@@ -25,6 +25,10 @@ pub(super) enum LookError {
     Url { url: String, detail: String },
     #[error("a data dir has no index here: --session-root-id can only be asked of a recorder (--url)")]
     SessionOfFiles,
+    #[error(
+        "--inflight draws on a terminal, and {0} is none; without it, `api-log tail` writes lines to wherever they shall go"
+    )]
+    NoTerminal(&'static str),
     #[error("cannot read the token in {path}: {source}; give another --token-file, or --token")]
     Token { path: PathBuf, source: io::Error },
     #[error("there is no data dir at {0}; give another --data-dir")]
@@ -69,6 +73,13 @@ pub(super) enum LookError {
 impl LookError {
     /// The command line is wrong.
     pub(super) fn is_usage(&self) -> bool {
-        matches!(self, LookError::Filter(_) | LookError::Url { .. } | LookError::SessionOfFiles | LookError::Usage(_))
+        matches!(
+            self,
+            LookError::Filter(_)
+                | LookError::Url { .. }
+                | LookError::SessionOfFiles
+                | LookError::NoTerminal(_)
+                | LookError::Usage(_)
+        )
     }
 }

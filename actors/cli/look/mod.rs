@@ -1,7 +1,7 @@
 //! Looking at traffic: `tail`, `show` and `replay`, of a running recorder or of a data dir's files.
 //!
 //! [`source`] is where traces come from, [`recorder`] asks the read API, [`row_line`] is the one line that a trace has,
-//! [`paint`] gives colours. What a trace says and how it is laid out is the library's (`transcript`, `diff`).
+//! [`paint`] gives colours, [`screen`] is `tail --inflight`. What a trace says and how it is laid out is the library's (`transcript`, `diff`).
 
 pub(super) mod args;
 mod error;
@@ -9,6 +9,7 @@ mod paint;
 mod recorder;
 mod replay;
 mod row_line;
+mod screen;
 mod show;
 mod source;
 mod tail;

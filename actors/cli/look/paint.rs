@@ -33,6 +33,11 @@ impl Out {
         Out { is_coloured }
     }
 
+    /// Whether colours are wanted.
+    pub(super) fn is_coloured(self) -> bool {
+        self.is_coloured
+    }
+
     /// The text in its colour.
     pub(super) fn paint(self, ink: Ink, text: &str) -> String {
         let style = style(ink);

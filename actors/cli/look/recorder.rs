@@ -101,12 +101,16 @@ impl Recorder {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Listed, LookError> {
-        let mut query = query(filters);
-        query.append_pair("limit", &limit.clamp(1, PAGE).to_string());
-        if let Some(cursor) = cursor {
-            query.append_pair("cursor", cursor);
-        }
-        self.json(&format!("/api/traces?{}", query.finish())).await
+        // Gone before the answer is waited for: it cannot go from thread to thread.
+        let target = {
+            let mut query = query(filters);
+            query.append_pair("limit", &limit.clamp(1, PAGE).to_string());
+            if let Some(cursor) = cursor {
+                query.append_pair("cursor", cursor);
+            }
+            format!("/api/traces?{}", query.finish())
+        };
+        self.json(&target).await
     }
 
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> LookError {

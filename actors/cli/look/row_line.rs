@@ -44,7 +44,7 @@ pub(super) fn line(row: &TraceRow, out: Out) -> String {
 }
 
 /// `215B`, `12.3K`, `4.0M`.
-fn bytes(count: Option<u64>) -> String {
+pub(super) fn bytes(count: Option<u64>) -> String {
     match count {
         None => "-".to_owned(),
         Some(count @ 0..10_000) => format!("{count}B"),

@@ -42,7 +42,7 @@ pub(super) async fn run(asked: Show, config: &Config) -> Result<(), LookError> {
 }
 
 /// The head, what was said, and how it came.
-fn conversation(found: &Found) -> Result<[Page; 4], LookError> {
+pub(super) fn conversation(found: &Found) -> Result<[Page; 4], LookError> {
     let row = read_row(&found.line)?;
     let kept = read_kept(&found.line)?;
     let transcript = Transcript::of(&found.line)?;

@@ -115,7 +115,7 @@ async fn of_recorder(recorder: &Recorder, id: &IdPrefix) -> Result<TraceId, Look
     Err(LookError::TooShort(id.clone()))
 }
 
-async fn fetched(recorder: &Recorder, id: TraceId) -> Result<Found, LookError> {
+pub(super) async fn fetched(recorder: &Recorder, id: TraceId) -> Result<Found, LookError> {
     #[derive(serde::Deserialize)]
     struct Detail {
         row: TraceRow,

@@ -9,8 +9,9 @@ use api_log::index::query::TraceRow;
 use super::args::Tail;
 use super::error::LookError;
 use super::paint::Out;
+use super::recorder::Recorder;
 use super::source::Source;
-use super::{row_line, tail_files, tail_recorder};
+use super::{row_line, screen, tail_files, tail_recorder};
 use crate::cli::serve::Signals;
 
 /// Traces that are shown first if nobody says how many.
@@ -36,6 +37,11 @@ pub(super) struct Followed {
 }
 
 pub(super) async fn run(asked: Tail, config: &Config) -> Result<(), LookError> {
+    if asked.inflight {
+        let filters = asked.filters.pairs();
+        Filter::parse(filters.iter().map(|(name, value)| (*name, value.as_str())), &[])?;
+        return screen::run(Recorder::new(&asked.from, config)?, filters, Out::new(asked.from.color)).await;
+    }
     let mut signals = Signals::new()?;
     let filters = asked.filters.pairs();
     let filter = Filter::parse(filters.iter().map(|(name, value)| (*name, value.as_str())), &[])?;

@@ -14,12 +14,12 @@ use super::tail::{Followed, MOST_LINES};
 use crate::cli::complain;
 
 /// Between two attempts to connect: at first, and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) async fn follow(recorder: &Recorder, mut followed: Followed) -> Result<(), LookError> {
     // Connected before the list is asked for, so that nothing is missed between the two.
-    let mut stream = if followed.follows { Some(connect(recorder, &followed, None).await?) } else { None };
+    let mut stream = if followed.follows { Some(connect(recorder, &followed.filters, None).await?) } else { None };
     let rows = last(recorder, &followed, followed.lines).await?;
     let mut newest = rows.first().map(|row| row.ts_start);
     for row in rows.iter().rev() {
@@ -41,7 +41,7 @@ pub(super) async fn follow(recorder: &Recorder, mut followed: Followed) -> Resul
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        match connect(recorder, &followed, position.as_deref()).await {
+        match connect(recorder, &followed.filters, position.as_deref()).await {
             Ok(open) => {
                 complain("connected again");
                 if position.is_none() {
@@ -57,8 +57,13 @@ pub(super) async fn follow(recorder: &Recorder, mut followed: Followed) -> Resul
     Ok(())
 }
 
-async fn connect(recorder: &Recorder, followed: &Followed, position: Option<&str>) -> Result<Response, LookError> {
-    let target = format!("/api/tail?{}", query(&followed.filters).finish());
+/// The stream of traces that pass these filters, from a place on if there is one.
+pub(super) async fn connect(
+    recorder: &Recorder,
+    filters: &[(&str, String)],
+    position: Option<&str>,
+) -> Result<Response, LookError> {
+    let target = format!("/api/tail?{}", query(filters).finish());
     let mut fields = HeaderMap::new();
     if let Some(position) = position.and_then(|it| HeaderValue::try_from(it).ok()) {
         fields.insert("last-event-id", position);
@@ -139,7 +144,7 @@ async fn listen(
 }
 
 /// `12 traces were skipped`.
-fn skipped(data: &str) -> String {
+pub(super) fn skipped(data: &str) -> String {
     let told: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
     let at_least = if told["at_least"] == true { "at least " } else { "" };
     format!("{at_least}{} traces were skipped", told["skipped"])
