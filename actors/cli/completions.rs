@@ -17,6 +17,10 @@ pub(crate) struct Completions {
 pub(crate) fn run(asked: &Completions) -> Code {
     let mut text = Vec::new();
     clap_complete::generate(asked.shell, &mut super::args::command(), "api-log", &mut text);
+    if asked.shell == Shell::Bash {
+        // clap_complete spells the program's own dash in two ways, so that no name of a subcommand is found again.
+        text = String::from_utf8_lossy(&text).replace("api__subcmd__log", "api__log").into_bytes();
+    }
     match std::io::stdout().write_all(&text) {
         Ok(()) => Code::Done,
         Err(error) => super::out_failed(&error),

@@ -15,7 +15,7 @@ use super::exit::Code;
 /// Which pages, and where to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Manual {
-    /// Write every page to this folder, as api-log.1, api-log-verify.1, …
+    /// Write every page to this folder, as api-log.1, api-log-verify.1 and so on
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     out: Option<PathBuf>,
     /// The page of this command, to standard output

@@ -94,7 +94,7 @@ pub(crate) struct Filters {
     /// A stream was asked for: true or false
     #[arg(long, value_name = "BOOL", hide_short_help = true)]
     pub(crate) stream: Option<String>,
-    /// Ended so: complete, client_gone, upstream_gone, …
+    /// Ended so: complete, client_gone, upstream_gone and so on
     #[arg(long, value_name = "END", hide_short_help = true)]
     pub(crate) end: Option<String>,
     /// Has attachments: true or false

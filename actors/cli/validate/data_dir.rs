@@ -35,8 +35,10 @@ pub(super) fn check(
     let is_made = there == root;
     if !there.is_dir() {
         let advice = "move it away, or set storage.data_dir to a folder";
-        found(Severity::Error, &there, "it stands where a folder is wanted, and is none".to_owned(), advice);
-    } else if let Err(error) = data_dir::may_write(&there) {
+        // Nothing else can be told of it.
+        return found(Severity::Error, &there, "it stands where a folder is wanted, and is none".to_owned(), advice);
+    }
+    if let Err(error) = data_dir::may_write(&there) {
         let what = if is_made { "this user cannot write to it" } else { "this user cannot make the data dir in it" };
         let advice = "give the recorder's user a folder of its own (mode 700), or set storage.data_dir to one; if it \
                       is another user's, check as that one";

@@ -7,6 +7,10 @@ use super::{Check, Finding, Severity};
 
 /// Reads it as a start would.
 pub(super) fn check(layout: &Layout, findings: &mut Vec<Finding>) {
+    // Of a data dir that is none, that is told.
+    if !layout.root().is_dir() {
+        return;
+    }
     let path = layout.overrides();
     let explanation = Explanation::of(&Sources::new(), &Config::default(), Some(&path));
     findings.extend(explanation.flaws.into_iter().map(|what| Finding {
