@@ -158,8 +158,8 @@ fn filtered_paths_pass_and_are_not_recorded() {
 
 /// Bytes of a large body, sent and read in pieces.
 const LARGE: usize = 64 * 1024 * 1024;
-/// What the recorder may have in memory, all in all: it would be more if a body were collected.
-const MEMORY_BYTES: u64 = 56 * 1024 * 1024;
+/// What the recorder may take for it beyond what it has in memory anyway: it would be twice as much if a body were collected.
+const MEMORY_BYTES: u64 = LARGE as u64 / 2;
 
 #[test]
 fn large_bodies_stream_through_without_being_collected() {
@@ -168,6 +168,7 @@ fn large_bodies_stream_through_without_being_collected() {
         &gateway,
         &[("STORAGE_MAX_BODY_BYTES", "1MiB"), ("CAPTURE_MEMORY_BYTES", "4MiB"), ("CAPTURE_SPILL_BYTES", "64KiB")],
     );
+    let before = recorder.most_memory_bytes();
     let mut client = recorder.ask(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {LARGE}\r\n\r\n"));
     let mut sender = client.twin();
     let uploading = std::thread::spawn(move || send_large(&mut sender));
@@ -181,7 +182,7 @@ fn large_bodies_stream_through_without_being_collected() {
     read_large(&mut client);
     downloading.join().unwrap();
     let most = recorder.most_memory_bytes();
-    assert!(most < MEMORY_BYTES, "{most} bytes");
+    assert!(most - before < MEMORY_BYTES, "{most} bytes, {before} before");
     let line = recorder.finish_with_one();
     assert_eq!(line["end"], "complete");
     assert_eq!((&line["req"]["bytes"], &line["resp"]["bytes"]), (&LARGE.into(), &LARGE.into()));
