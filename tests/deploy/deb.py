@@ -166,7 +166,8 @@ def life(first: Path, second: Path, gateway: int) -> None:
     assert user.pw_shell.endswith("nologin") and user.pw_uid < 1000, user
     assert (DATA.stat().st_uid, DATA.stat().st_mode & 0o777) == (user.pw_uid, 0o700), DATA.stat()
     said = run("api-log", "--config", CONFIG, "validate", env=lab.clean_environment())
-    assert said.startswith("ok\n"), said
+    # There is no gateway yet, of which it warns, and that keeps nothing from starting.
+    assert "ok" in said.splitlines(), said
     if shutil.which("systemd-analyze"):
         said = run("systemd-analyze", "verify", UNIT)
         assert "api-log" not in said, said
