@@ -58,7 +58,7 @@ def pack(deb: dict, version: str, into: Path, config_note: str = "") -> Path:
     """Builds it as cargo-deb would; with a note, its configuration has another default than the version before."""
     with tempfile.TemporaryDirectory(prefix="api-log-deb-") as name:
         root = Path(name) / "root"
-        for source, target, mode in deb["assets"]:
+        for source, target, mode in spread(deb["assets"]):
             file = root / target / (Path(source).name if target.endswith("/") else "")
             file.parent.mkdir(parents=True, exist_ok=True)
             if source == "target/release/api-log":
@@ -96,6 +96,16 @@ def pack(deb: dict, version: str, into: Path, config_note: str = "") -> Path:
         file = into / f"api-log_{version}.deb"
         run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", root, file)
         return file
+
+
+def spread(assets: list) -> list:
+    """Assets with the files that a pattern stands for."""
+    found = []
+    for source, target, mode in assets:
+        files = [str(it.relative_to(lab.ROOT)) for it in sorted(lab.ROOT.glob(source))] if "*" in source else [source]
+        assert files, f"nothing is {source}"
+        found += [(file, target, mode) for file in files]
+    return found
 
 
 def contents(file: Path) -> dict[str, str]:
@@ -171,6 +181,10 @@ def life(first: Path, second: Path, gateway: int) -> None:
     if shutil.which("systemd-analyze"):
         said = run("systemd-analyze", "verify", UNIT)
         assert "api-log" not in said, said
+    for file in ("man/man1/api-log-tail.1", "bash-completion/completions/api-log", "zsh/vendor-completions/_api-log"):
+        assert list(Path("/usr/share").glob(f"{file}*")), f"the package has no {file}"
+    completes = "source /usr/share/bash-completion/completions/api-log; complete -p api-log"
+    assert "api-log" in run("bash", "-c", completes)
     print("installed: the user is made, the data dir is its own, unit and configuration are right")
 
     proxy, api = lab.free_port(), lab.free_port()

@@ -81,14 +81,23 @@ alerts() (
 )
 
 scripts() (
-    for file in "$root"/deploy/debian/{postinst,prerm,postrm} python.sh deb.sh ../integration/run.sh; do
+    for file in "$root"/deploy/debian/{postinst,prerm,postrm,generate.sh} python.sh deb.sh ../integration/run.sh; do
         [[ -x $file ]] || { echo "$file cannot be run"; exit 1; }
         sh -n "$file" || exit 1
     done
     if command -v shellcheck >/dev/null; then
-        shellcheck "$root"/deploy/debian/{postinst,prerm,postrm} ./*.sh ../integration/run.sh || exit 1
+        shellcheck "$root"/deploy/debian/{postinst,prerm,postrm,generate.sh} ./*.sh ../integration/run.sh || exit 1
     fi
     echo 'the scripts of the package can be read by sh'
+)
+
+# Completions and manual pages of the package are those that the program prints.
+generated() (
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    "$root/deploy/debian/generate.sh" "$APILOG_BINARY" "$folder" || exit 1
+    diff -r "$root/deploy/debian/generated" "$folder" || { echo 'deploy/debian/generate.sh writes them anew'; exit 1; }
+    echo "completions of 3 shells and $(find "$folder/man" -name '*.1' | wc -l) manual pages are those of the program"
 )
 
 check compose "$python" samples.py compose
@@ -96,6 +105,7 @@ check engine "$python" samples.py engine
 check kubernetes "$python" samples.py kubernetes
 check config "$python" samples.py package
 check scripts scripts
+check generated generated
 check build "$python" image.py build
 check image "$python" image.py run
 check dev-stack ../integration/run.sh
