@@ -264,6 +264,16 @@ mod tests {
     }
 
     #[test]
+    fn each_help_shows_its_examples_once() {
+        for path in every_leaf() {
+            let mut command = super::super::args::command();
+            let command = path.split_whitespace().fold(&mut command, |it, name| it.find_subcommand_mut(name).unwrap());
+            let help = command.render_long_help().to_string();
+            assert_eq!(help.matches("Examples:").count(), 1, "{path}: {help}");
+        }
+    }
+
+    #[test]
     fn no_example_is_of_a_command_that_is_gone() {
         let leaves = every_leaf();
         for (path, _) in EXAMPLES {

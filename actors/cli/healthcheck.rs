@@ -37,7 +37,8 @@ fn ask(url: &str, within: Duration) -> Result<(), String> {
     runtime.block_on(async {
         // It is this machine that is asked about: no proxy of the environment knows the way.
         let client = reqwest::Client::builder().no_proxy().timeout(within).build().map_err(|it| it.to_string())?;
-        let answer = client.get(url).send().await.map_err(|error| why(&error))?;
+        let advice = "start the recorder, or name its address with --url";
+        let answer = client.get(url).send().await.map_err(|error| format!("{}; {advice}", why(&error)))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());

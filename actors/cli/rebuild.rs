@@ -35,7 +35,7 @@ struct Outcome {
 /// Why the index is as it was.
 #[derive(Debug, thiserror::Error)]
 enum RebuildError {
-    #[error("there is no data dir at {0}")]
+    #[error("there is no data dir at {0}; name it with --data-dir, or as storage.data_dir")]
     NoDataDir(std::path::PathBuf),
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -45,11 +45,13 @@ enum RebuildError {
     Interrupted(#[from] Interrupted),
     #[error("another command (pid {0}) is at work on the data dir; try again when it has ended")]
     Busy(u32),
-    #[error("cannot read the token of the running recorder: {0}")]
+    #[error("cannot read the token of the running recorder: {0}; run this as the recorder's user")]
     Token(std::io::Error),
-    #[error("cannot ask the running recorder at {address}: {reason}")]
+    #[error(
+        "cannot ask the running recorder at {address}: {reason}; look at its log, or stop it and rebuild without it"
+    )]
     Ask { address: SocketAddr, reason: String },
-    #[error("the running recorder could not rebuild the index: {0}")]
+    #[error("the running recorder could not rebuild the index: {0}; the index stays as it was")]
     Failed(String),
     #[error("no longer watched; the running recorder goes on with it")]
     LeftAlone,

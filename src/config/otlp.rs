@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value as Schema, json};
+
 use super::kinds::{Kind, Scalar};
 use super::sources::{Flaw, Raw};
 use super::table::Rules;
@@ -25,13 +27,17 @@ impl fmt::Display for SpanContent {
     }
 }
 
+impl SpanContent {
+    const ALL: [SpanContent; 2] = [SpanContent::None, SpanContent::Text];
+}
+
 impl Scalar for SpanContent {
     type Value = SpanContent;
     const NAME: &'static str = "what spans may hold";
 
     fn parse(text: &str) -> Result<SpanContent, String> {
         let wanted = text.trim().to_ascii_lowercase();
-        [SpanContent::None, SpanContent::Text].into_iter().find(|it| it.to_string() == wanted).ok_or_else(String::new)
+        SpanContent::ALL.into_iter().find(|it| it.to_string() == wanted).ok_or_else(String::new)
     }
 
     fn choices(_: Rules) -> String {
@@ -40,6 +46,10 @@ impl Scalar for SpanContent {
 
     fn text(value: &SpanContent) -> String {
         value.to_string()
+    }
+
+    fn schema(_: Rules) -> Schema {
+        json!({"enum": SpanContent::ALL.map(|it| it.to_string())})
     }
 }
 

@@ -232,6 +232,7 @@ mod tests {
         assert_eq!(at("api.max_connections")["default"], 1024);
         assert_eq!(at("capture.enabled")["default"], true);
         assert_eq!(at("logging.level")["enum"], json!(["debug", "info", "warn", "error", null]));
+        assert_eq!(at("otlp.content")["enum"], json!(["none", "text", null]));
         assert_eq!(at("timeouts.idle")["anyOf"][0]["title"], "seconds");
         assert_eq!(at("storage.max_body_bytes")["anyOf"][0]["title"], "bytes");
     }

@@ -3,9 +3,9 @@
 
 /// Where each class but the first begins. Half octaves where durations (ms) and tokens of most traces lie, else whole
 /// ones. The generated columns `duration_class` and `tokens_class` of the schema say the same in SQL.
-pub(super) const BEGINS: [i64; 22] = [
-    16, 32, 64, 128, 256, 512, 1024, 1448, 2048, 2896, 4096, 5793, 8192, 11_585, 16_384, 23_170, 32_768, 65_536,
-    131_072, 262_144, 524_288, 1_048_576,
+pub(super) const BEGINS: [i64; 25] = [
+    16, 32, 64, 128, 256, 512, 1024, 1448, 2048, 2896, 4096, 5793, 8192, 11_585, 16_384, 23_170, 32_768, 46_341,
+    65_536, 92_682, 131_072, 185_364, 262_144, 524_288, 1_048_576,
 ];
 
 /// The class of a number.

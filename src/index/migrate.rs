@@ -47,6 +47,18 @@ const MIGRATIONS: &[Migration] = &[
         ),
         fill: rollup::fill,
     },
+    // Finer classes, where the requests of agents lie.
+    Migration {
+        sql: concat!(
+            "DROP INDEX rows_by_client_kind; DROP INDEX rows_by_stream; DROP INDEX rows_by_end; DROP INDEX rows_by_media;
+             DROP INDEX rows_by_duration; DROP INDEX rows_by_tokens;
+             ALTER TABLE rows DROP COLUMN duration_class; ALTER TABLE rows DROP COLUMN tokens_class;
+             ALTER TABLE rows DROP COLUMN has_media;",
+            include_str!("schema_classes.sql"),
+            include_str!("schema_filters.sql"),
+        ),
+        fill: |_| Ok(()),
+    },
 ];
 
 /// The version that the last step leads to.

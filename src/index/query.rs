@@ -16,8 +16,10 @@ use crate::protocol::Protocol;
 mod fresh;
 mod plan;
 pub mod selection;
+mod sql;
 pub mod stored;
 pub mod tail;
+mod windows;
 
 pub(super) use plan::{conditions, conditions_behind, fewest, pick};
 

@@ -33,11 +33,8 @@ pub(crate) struct From {
 #[command(
     after_help = "Example: api-log tail --status 4xx --since 1h\n\
                   Filters are those of /api/traces; --help names them all.",
-    after_long_help = "Examples:\n  api-log tail                          the last 10 traces, and all that come\n  \
-                       api-log tail --status 4xx --since 1h  what failed in the last hour\n  \
-                       api-log tail --data-dir ./data --no-follow --json | jq .model\n\n\
-                       A line: start (UTC), client, key, model, status, duration, first event, tokens in, cached\n\
-                       and out, bytes of request and answer, how it ended, id. Ctrl-C ends it."
+    after_long_help = "A line: start (UTC), client, key, model, status, duration, first event, tokens in,\n\
+                       cached and out, bytes of request and answer, how it ended, id. Ctrl-C ends it."
 )]
 pub(crate) struct Tail {
     #[command(flatten)]

@@ -1,15 +1,18 @@
 //! Which index a list walks. The planner of SQLite knows nothing of our data (and after `ANALYZE` believes
-//! too much), so the choice is made here: by counting, a little.
+//! too much), so the choice is made here: by counting, a little. Where none is narrow, [`windows`](super::windows) looks
+//! at several.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
+use super::sql::Sql;
+use super::windows::{Asked, Measures, pick_by_gathering, pick_by_windows};
 use crate::ids::{KeyHash, ShortKey};
 use crate::index::classes::class_of;
 use crate::index::filter::{Cursor, Filter, KeyFilter, PathFilter, StatusFilter};
 
 /// So many values of a column are merged, each from its own stretch of the index.
-const MAX_ARMS: usize = 24;
+const MAX_ARMS: usize = 32;
 
 /// Rows are counted up to here to tell which filter lets the fewest through; further, if all let as many through.
 const PROBES: [i64; 3] = [4096, 16_384, 65_536];
@@ -18,22 +21,22 @@ const PROBES: [i64; 3] = [4096, 16_384, 65_536];
 const LAST: char = char::MAX;
 
 /// What stands in place of an index for the labels, which have a table of their own.
-const TAGS: &str = "tags";
+pub(super) const TAGS: &str = "tags";
 
 /// A filter that is ready to be a condition, and perhaps the way in.
 #[derive(Debug)]
-struct Narrowing {
+pub(super) struct Narrowing {
     /// `None` for one that lets nearly everything through: it is never the way in.
-    index: Option<&'static str>,
-    column: &'static str,
-    values: Values,
+    pub(super) index: Option<&'static str>,
+    pub(super) column: &'static str,
+    pub(super) values: Values,
     /// What must hold beside the column's value, for the same index.
-    also: Option<(&'static str, Vec<Value>)>,
+    pub(super) also: Option<(&'static str, Vec<Value>)>,
 }
 
 /// What a column may be.
 #[derive(Debug)]
-enum Values {
+pub(super) enum Values {
     /// One of these numbers.
     These(Vec<i64>),
     /// The number of any word between these two texts: too many to name.
@@ -44,13 +47,6 @@ enum Values {
     Null,
 }
 
-/// SQL with what is bound to it.
-#[derive(Debug, Default)]
-pub(in crate::index) struct Sql {
-    pub(in crate::index) text: String,
-    pub(in crate::index) bound: Vec<Value>,
-}
-
 /// The numbers of the rows that pass, newest first.
 pub(in crate::index) fn pick(
     index: &Connection,
@@ -58,14 +54,38 @@ pub(in crate::index) fn pick(
     limit: usize,
     cursor: Option<Cursor>,
 ) -> rusqlite::Result<Vec<i64>> {
-    let Some(sql) = plan(index, filter, limit, cursor)? else { return Ok(Vec::new()) };
+    pick_measured(Asked { index, filter, cursor, limit }, Measures::MEASURED)
+}
+
+fn pick_measured(asked: Asked<'_>, measures: Measures) -> rusqlite::Result<Vec<i64>> {
+    let Asked { index, filter, cursor, limit } = asked;
+    let Some(narrowings) = narrowings(index, filter)? else { return Ok(Vec::new()) };
+    let ways: Vec<usize> = (0..narrowings.len()).filter(|at| narrowings[*at].index.is_some()).collect();
+    let (mut in_order, in_any_order): (Vec<usize>, Vec<usize>) =
+        ways.iter().partition(|at| narrowings[**at].is_in_order());
+    // One alone is walked or gathered, however many it lets through.
+    let counted = |ways: &[usize], most| count_all(index, filter, cursor, &narrowings, ways, most);
+    let few = if ways.len() > 1 { counted(&ways, measures.few_rows)?.few } else { None };
+    if few.is_none() {
+        for at in in_any_order {
+            if let Some(found) = pick_by_gathering(asked, &narrowings, at, measures)? {
+                return Ok(found);
+            }
+        }
+        if in_order.len() > 1 {
+            let leader = counted(&in_order, measures.counted)?.few;
+            in_order.sort_by_key(|at| Some(*at) != leader);
+            return pick_by_windows(asked, &narrowings, &in_order, measures);
+        }
+    }
+    let sql = plan(narrowings, few.or(in_order.first().copied()), filter, limit, cursor);
     let mut statement = index.prepare_cached(&sql.text)?;
     statement.query_map(params_from_iter(sql.bound), |row| row.get(0))?.collect()
 }
 
 /// Start and id of the row with this rank among those that pass, the newest having rank 0.
 pub(super) fn ranked(index: &Connection, filter: &Filter, rank: u64) -> rusqlite::Result<Option<(i64, String)>> {
-    let Some(mut sql) = plan(index, filter, 1, None)? else { return Ok(None) };
+    let Some(mut sql) = walk(index, filter, 1, None)? else { return Ok(None) };
     sql.push(" OFFSET ?", [Value::Integer(i64::try_from(rank).unwrap_or(i64::MAX))]);
     let mut statement = index.prepare_cached(&sql.text)?;
     statement.query_row(params_from_iter(sql.bound), |row| Ok((row.get(1)?, row.get(2)?))).optional()
@@ -100,10 +120,22 @@ pub(in crate::index) fn fewest(
     counts.collect::<rusqlite::Result<Vec<i64>>>().map(|counts| counts.into_iter().min())
 }
 
-/// `None` if nothing can pass.
-fn plan(index: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor>) -> rusqlite::Result<Option<Sql>> {
-    let Some(mut narrowings) = narrowings(index, filter)? else { return Ok(None) };
-    let way_in = choose(index, filter, cursor, &narrowings)?.map(|at| narrowings.swap_remove(at));
+/// The rows that pass, newest first, read along one index; `None` if nothing can pass.
+fn walk(index: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor>) -> rusqlite::Result<Option<Sql>> {
+    let Some(narrowings) = narrowings(index, filter)? else { return Ok(None) };
+    let way_in = choose(index, filter, cursor, &narrowings)?;
+    Ok(Some(plan(narrowings, way_in, filter, limit, cursor)))
+}
+
+/// The same along the index of this narrowing, or of time.
+fn plan(
+    mut narrowings: Vec<Narrowing>,
+    way_in: Option<usize>,
+    filter: &Filter,
+    limit: usize,
+    cursor: Option<Cursor>,
+) -> Sql {
+    let way_in = way_in.map(|at| narrowings.swap_remove(at));
     let mut sql = Sql::default();
     match &way_in {
         // The arms of one index are merged in order, each read only as far as needed.
@@ -132,7 +164,7 @@ fn plan(index: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor
     }
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     sql.push(" ORDER BY ts_start DESC, id DESC LIMIT ?", [Value::Integer(limit)]);
-    Ok(Some(sql))
+    sql
 }
 
 /// The narrowing whose index is walked; `None` for the one of time.
@@ -142,35 +174,52 @@ fn choose(
     cursor: Option<Cursor>,
     narrowings: &[Narrowing],
 ) -> rusqlite::Result<Option<usize>> {
-    let can_merge =
-        |it: &Narrowing| matches!(&it.values, Values::These(values) if values.len() <= MAX_ARMS) && !is_range(it);
     let mut ways: Vec<usize> = (0..narrowings.len()).filter(|at| narrowings[*at].index.is_some()).collect();
     if let [only] = ways[..]
-        && can_merge(&narrowings[only])
+        && narrowings[only].is_in_order()
     {
         return Ok(Some(only));
     }
     for most in PROBES {
-        let mut best: Option<(i64, usize)> = None;
-        let mut full = Vec::new();
-        for at in ways {
-            let narrowing = &narrowings[at];
-            let count = count(index, filter, cursor, narrowing, most)?;
-            if count < most && best.is_none_or(|(least, _)| count < least) {
-                best = Some((count, at));
-            } else if count == most && can_merge(narrowing) {
-                full.push(at);
-            }
-        }
+        let counted = count_all(index, filter, cursor, narrowings, &ways, most)?;
         // Those that let more through are worth counting further only if there is a choice.
-        match (best, &full[..]) {
-            (Some((_, at)), _) => return Ok(Some(at)),
+        match (counted.few, &counted.common[..]) {
+            (Some(at), _) => return Ok(Some(at)),
             (None, []) => return Ok(None),
             (None, [only]) => return Ok(Some(*only)),
-            (None, _) => ways = full,
+            (None, _) => ways = counted.common,
         }
     }
     Ok(ways.first().copied())
+}
+
+/// What counting up to a bound tells of narrowings.
+struct Counted {
+    /// Which lets the fewest rows through, if that is less than the bound.
+    few: Option<usize>,
+    /// Which let more through and can be walked in the order of time.
+    common: Vec<usize>,
+}
+
+fn count_all(
+    index: &Connection,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+    narrowings: &[Narrowing],
+    ways: &[usize],
+    most: i64,
+) -> rusqlite::Result<Counted> {
+    let mut best: Option<(i64, usize)> = None;
+    let mut common = Vec::new();
+    for at in ways {
+        let count = count(index, filter, cursor, &narrowings[*at], most)?;
+        if count < most && best.is_none_or(|(least, _)| count < least) {
+            best = Some((count, *at));
+        } else if count == most && narrowings[*at].is_in_order() {
+            common.push(*at);
+        }
+    }
+    Ok(Counted { few: best.map(|(_, at)| at), common })
 }
 
 /// How many rows a narrowing lets through in the time that is asked for, up to `most`.
@@ -181,11 +230,11 @@ fn count(
     narrowing: &Narrowing,
     most: i64,
 ) -> rusqlite::Result<i64> {
-    let Some(name) = narrowing.index else { return Ok(most) };
+    if narrowing.index.is_none() {
+        return Ok(most);
+    }
     let mut sql = Sql::default();
-    // The entries of its index alone: labels have their times beside them.
-    let from = if name == TAGS { TAGS.to_owned() } else { walked(name) };
-    sql.push(&format!("SELECT count(*) FROM (SELECT 1 FROM {from} WHERE "), []);
+    sql.push(&format!("SELECT count(*) FROM (SELECT 1 FROM {} WHERE ", entries_of(narrowing)), []);
     sql.push_values(narrowing);
     sql.push_times(filter, cursor);
     sql.push(" LIMIT ?)", [Value::Integer(most)]);
@@ -201,9 +250,25 @@ fn walked(index: &str) -> String {
     }
 }
 
-/// Whether its rows come in the order of something else than time.
-fn is_range(narrowing: &Narrowing) -> bool {
-    narrowing.also.as_ref().is_some_and(|(condition, _)| condition.contains('<'))
+/// Where the entries of a narrowing's index stand, each with its time and its row.
+pub(super) fn entries_of(narrowing: &Narrowing) -> String {
+    match narrowing.index {
+        Some(TAGS) => TAGS.to_owned(),
+        name => walked(name.unwrap_or("rows_by_time")),
+    }
+}
+
+impl Narrowing {
+    /// How many values of its column are named, at least 1.
+    pub(super) fn values_named(&self) -> usize {
+        if let Values::These(values) = &self.values { values.len().max(1) } else { 1 }
+    }
+
+    /// Whether the rows of each value come in the order of time, and the values are few enough to merge them.
+    fn is_in_order(&self) -> bool {
+        let is_range = self.also.as_ref().is_some_and(|(condition, _)| condition.contains('<'));
+        matches!(&self.values, Values::These(values) if values.len() <= MAX_ARMS) && !is_range
+    }
 }
 
 /// The filters beside time, most selective kinds first; `None` if one can match nothing.
@@ -345,75 +410,6 @@ fn occurring(index: &Connection, column: &str, mut from: i64, end: i64) -> rusql
         from = value + 1;
     }
     Ok(found)
-}
-
-impl Sql {
-    fn push(&mut self, text: &str, bound: impl IntoIterator<Item = Value>) {
-        self.text.push_str(text);
-        self.bound.extend(bound);
-    }
-
-    /// A narrowing as a condition on a row.
-    fn push_narrowing(&mut self, narrowing: &Narrowing) {
-        if narrowing.index != Some(TAGS) {
-            return self.push_values(narrowing);
-        }
-        self.push("EXISTS (SELECT 1 FROM tags WHERE ", []);
-        self.push_values(narrowing);
-        self.push(" AND tags.ts_start = rows.ts_start AND tags.row = rows.row)", []);
-    }
-
-    /// The same on an entry of its index.
-    fn push_values(&mut self, narrowing: &Narrowing) {
-        let column = narrowing.column;
-        match &narrowing.values {
-            Values::These(values) => {
-                let marks = vec!["?"; values.len()].join(",");
-                self.push(&format!("{column} IN ({marks})"), values.iter().map(|value| Value::Integer(*value)));
-            }
-            Values::WordsBetween(first, last) => {
-                let sql = format!("{column} IN (SELECT word FROM words WHERE text >= ? AND text < ?)");
-                self.push(&sql, [Value::Text(first.clone()), Value::Text(last.clone())]);
-            }
-            Values::Null => self.push(&format!("{column} IS NULL"), []),
-            Values::KeysBetween(first, last) => {
-                let sql = format!("{column} IN (SELECT key FROM keys WHERE hash BETWEEN ? AND ?)");
-                self.push(&sql, [first, last].map(|hash| Value::Blob(hash.0.to_vec())));
-            }
-        }
-        self.push_also(&narrowing.also);
-    }
-
-    fn push_also(&mut self, also: &Option<(&'static str, Vec<Value>)>) {
-        if let Some((condition, values)) = also {
-            self.push(&format!(" AND {condition}"), values.iter().cloned());
-        }
-    }
-
-    /// Every condition but the one that led in.
-    fn push_rest(&mut self, filter: &Filter, cursor: Option<Cursor>, narrowings: &[Narrowing]) {
-        self.push_times(filter, cursor);
-        if let Some(cursor) = cursor {
-            let id = Value::Text(cursor.id.to_string());
-            self.push(" AND (ts_start < ? OR id < ?)", [Value::Integer(cursor.ts_start.0), id]);
-        }
-        for narrowing in narrowings {
-            self.push(" AND ", []);
-            self.push_narrowing(narrowing);
-        }
-    }
-
-    /// The bounds in time, which every index has as its second part.
-    fn push_times(&mut self, filter: &Filter, cursor: Option<Cursor>) {
-        if let Some(since) = filter.since {
-            self.push(" AND ts_start >= ?", [Value::Integer(since.0)]);
-        }
-        let until = filter.until.map(|until| until.0.saturating_sub(1));
-        let last = until.into_iter().chain(cursor.map(|cursor| cursor.ts_start.0)).min();
-        if let Some(last) = last {
-            self.push(" AND ts_start <= ?", [Value::Integer(last)]);
-        }
-    }
 }
 
 #[cfg(test)]

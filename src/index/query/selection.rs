@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params_from_iter};
 use crate::ids::{Place, SegmentId, TraceId, UnixMillis};
 use crate::index::filter::Filter;
 use crate::index::query::plan;
+use crate::index::query::sql::Sql;
 
 /// The traces that pass a filter, as they were when it was made. While it lives the index's journal grows with
 /// what is written meanwhile.
@@ -13,7 +14,7 @@ use crate::index::query::plan;
 pub struct Selection<'c> {
     snapshot: Transaction<'c>,
     /// `None` if nothing passes.
-    passes: Option<plan::Sql>,
+    passes: Option<Sql>,
     is_limited: bool,
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::exchange::End;
 use crate::ids::{KeyHash, Place, ShortKey, TraceId, UnixMillis};
-use crate::index::query::{TraceRow, list};
+use crate::index::query::{TraceRow, list, rows_of};
 use crate::index::testing::{id, new_index, row};
 use crate::index::{WriterState, insert_batch};
 use crate::store::layout::Layout;
@@ -16,6 +16,27 @@ const MODELS: [Option<&str>; 4] = [None, Some("gpt"), Some("gpt-mini"), Some("cl
 const PROJECTS: [Option<&str>; 3] = [None, Some("one"), Some("two")];
 const PATHS: [&str; 7] =
     ["/v1/messages", "/v1/messages?beta=true", "/v1/messages?x=%2A", "/v1/models", "/v1", "/V1/models", "/v1%"];
+
+/// So little at once that several filters meet in many windows, or that nothing is gathered.
+const SMALL: [Measures; 3] = [
+    Measures { few_rows: 1, counted: 200, entries: [1, 4], entries_per_look: 8, looks_per_row: 2, most_gathered: 1000 },
+    Measures {
+        few_rows: 1,
+        counted: 200,
+        entries: [16, 256],
+        entries_per_look: 0,
+        looks_per_row: 30,
+        most_gathered: 0,
+    },
+    Measures {
+        few_rows: 20,
+        counted: 20,
+        entries: [64, 64],
+        entries_per_look: usize::MAX,
+        looks_per_row: 1,
+        most_gathered: 50,
+    },
+];
 
 /// On both sides of classes' borders, and in the middle of classes.
 const NUMBERS: [i64; 11] = [0, 3, 15, 16, 17, 900, 1447, 1448, 40_000, 1_048_576, 5_000_000];
@@ -157,6 +178,13 @@ proptest! {
             loop {
                 let page = list(&index, &filter, limit, cursor).unwrap();
                 prop_assert!(page.rows.len() <= limit);
+                // However little is looked at at once, it is the same.
+                for measures in SMALL {
+                    let asked = Asked { index: &index, filter: &filter, cursor, limit: limit + 1 };
+                    let picked = pick_measured(asked, measures).unwrap();
+                    let picked = rows_of(&index, &picked, limit).unwrap();
+                    prop_assert_eq!(&picked, &page, "{:?} {:?}", filter, measures);
+                }
                 found.extend(page.rows.into_iter().map(|row| row.id));
                 // The text form is what travels.
                 cursor = page.next_cursor.map(|cursor| cursor.to_string().parse::<Cursor>().unwrap());
@@ -171,7 +199,7 @@ proptest! {
 
 /// The steps of a list's query.
 fn steps(index: &Connection, filter: &Filter, cursor: Option<Cursor>) -> Vec<String> {
-    let sql = plan(index, filter, 101, cursor).unwrap().unwrap();
+    let sql = walk(index, filter, 101, cursor).unwrap().unwrap();
     let mut statement = index.prepare(&format!("EXPLAIN QUERY PLAN {}", sql.text)).unwrap();
     let found = statement.query_map(params_from_iter(sql.bound), |row| row.get(3)).unwrap();
     found.map(Result::unwrap).collect()
