@@ -1,7 +1,10 @@
 //! `api-log tail --inflight` in a terminal, driven from outside by tmux: keys are typed, what is seen is read.
 
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use crate::stack::{Recorder, until};
 use crate::stand::{mock, run, text};
@@ -14,12 +17,18 @@ struct Tmux {
 impl Tmux {
     /// `None`, and told, where there is no tmux.
     fn start(folder: &Path, recorder: &Recorder) -> Option<Tmux> {
+        Tmux::towards(folder, recorder, recorder.api)
+    }
+
+    /// The same, with the recorder's API at another address.
+    fn towards(folder: &Path, recorder: &Recorder, api: SocketAddr) -> Option<Tmux> {
         if Command::new("tmux").arg("-V").output().is_err() {
-            eprintln!("skipped: there is no tmux to type into");
+            // Not by a macro: the harness keeps what those print of a test that passes.
+            let _ = writeln!(std::io::stderr(), "skipped: there is no tmux to type into");
             return None;
         }
         let tmux = Tmux { socket: folder.join("tmux").to_str().unwrap().to_owned() };
-        let url = format!("http://{}", recorder.api);
+        let url = format!("http://{api}");
         let size = ["-x", "120", "-y", "30"];
         let shell = format!("env PS1='ready> ' TMPDIR='{}' sh", folder.display());
         tmux.said(&[&["-f", "/dev/null", "new-session", "-d"][..], &size[..], &[&shell]].concat());
@@ -190,6 +199,114 @@ fn requests_are_followed_found_and_read_on_a_screen_that_is_left_clean() {
     tmux.enter("clear; look");
     tmux.sees("cannot reach a recorder at");
     tmux.is_clean(dir.path(), "1");
+}
+
+/// A way to the recorder that can be cut.
+struct Way {
+    address: SocketAddr,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Way {
+    fn to(target: SocketAddr) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let known: Arc<Mutex<Vec<TcpStream>>> = open.clone();
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Ok(far) = TcpStream::connect(target) else { continue };
+                for (mut from, mut to) in [(near.try_clone(), far.try_clone()), (far.try_clone(), near.try_clone())]
+                    .into_iter()
+                    .map(|(from, to)| (from.unwrap(), to.unwrap()))
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                known.lock().unwrap().extend([near, far]);
+            }
+        });
+        Way { address, open }
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_followed_again_from_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_gateway, address) = mock(&[]);
+    let data_dir = dir.path().join("data");
+    std::fs::create_dir(&data_dir).unwrap();
+    let recorder = Recorder::with(&data_dir, &[("APILOG_PROXY_UPSTREAM", &format!("http://{address}"))]);
+    let way = Way::to(recorder.api);
+    let Some(tmux) = Tmux::towards(dir.path(), &recorder, way.address) else { return };
+    tmux.opens();
+    let proxy = recorder.proxy;
+    let slow = std::thread::spawn(move || {
+        let fields = [("x-mock-delay-ms", "400"), ("x-mock-size", "100")];
+        crate::stack::call(proxy, "POST", "/v1/chat/completions", &fields, BODY.as_bytes())
+    });
+    tmux.sees("under way: 1");
+    tmux.keys(&["f"]);
+    tmux.sees("following POST /v1/chat/completions: 2 events");
+    way.cut();
+    assert_eq!(slow.join().unwrap().status, 200);
+    tmux.sees("ended: complete");
+    let id = recorder.await_rows("", 1)[0]["id"].as_str().unwrap().to_owned();
+    let events = recorder.get(&format!("/api/traces/{id}"))["trace"]["resp"]["events"].as_array().unwrap().len();
+    assert!(events > 4, "{events}");
+    // Each event once: the screen counts what it has heard.
+    let told = format!("ended POST /v1/chat/completions: {events} events");
+    assert!(tmux.seen().contains(&told), "{told}\n{}", tmux.seen());
+}
+
+#[test]
+fn a_terminal_that_reads_no_more_keeps_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_gateway, address) = mock(&[]);
+    let data_dir = dir.path().join("data");
+    std::fs::create_dir(&data_dir).unwrap();
+    let recorder = Recorder::with(&data_dir, &[("APILOG_PROXY_UPSTREAM", &format!("http://{address}"))]);
+    let Some(tmux) = Tmux::start(dir.path(), &recorder) else { return };
+    tmux.opens();
+    let child = tmux.child();
+    let proxy = recorder.proxy;
+    std::thread::spawn(move || {
+        let fields = [("x-mock-delay-ms", "20"), ("x-mock-size", "4000")];
+        crate::stack::call(proxy, "POST", "/v1/chat/completions", &fields, BODY.as_bytes())
+    });
+    tmux.sees("under way: 1");
+    tmux.keys(&["f", "e"]);
+    tmux.sees("\"delta\"");
+    let server = tmux.is("#{pid}");
+    let signal =
+        |name: &str, process: &str| assert!(Command::new("kill").args([name, process]).status().unwrap().success());
+    signal("-STOP", &server);
+    // One of its threads is in `write` (1) to the terminal (1), and stays there.
+    let is_held = || {
+        let threads = std::fs::read_dir(format!("/proc/{child}/task")).unwrap().map(|it| it.unwrap().path());
+        let calls = threads.map(|it| std::fs::read_to_string(it.join("syscall")).unwrap_or_default());
+        calls.into_iter().any(|it| it.starts_with("1 0x1 "))
+    };
+    let mut looks = 0;
+    until("the terminal holds it", || {
+        looks = if is_held() { looks + 1 } else { 0 };
+        looks > 20
+    });
+    signal("-TERM", &child);
+    until("it has ended", || {
+        let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    });
+    signal("-CONT", &server);
+    tmux.sees("ended with 0");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::Response;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 
@@ -175,24 +175,53 @@ async fn look(recorder: Recorder, news: Sender<News>) {
     }
 }
 
-/// The events of one under way, then how it ended.
+/// The events of one under way, then how it ended. A connection that breaks is made anew, from the last event on.
 async fn follow(recorder: Recorder, id: String, news: Sender<News>) {
-    let how = follow_keep_to_end(&recorder, &id, &news).await.unwrap_or_else(|error| error.to_string());
+    let mut position: Option<String> = None;
+    let mut has_begun = false;
+    let mut pause = FIRST_PAUSE;
+    let how = loop {
+        match follow_once(&recorder, &id, &news, &mut position, &mut has_begun).await {
+            Ok(Some(how)) => break how,
+            // It was there before: nobody has said how it ended meanwhile.
+            Err(LookError::Refused { status: 404, .. }) if has_begun => break "while nobody heard".to_owned(),
+            Err(error @ LookError::Refused { .. }) if !has_begun => break error.to_string(),
+            Ok(None) | Err(_) if news.is_closed() => return,
+            Ok(None) | Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    };
     let _ = news.send(News::Ended(id, how)).await;
 }
 
-async fn follow_keep_to_end(recorder: &Recorder, id: &str, news: &Sender<News>) -> Result<String, LookError> {
-    let open = recorder.open(&format!("/api/inflight/{id}/events?dir=both"), HeaderMap::new()).await?;
+/// One connection: how the exchange ended, or nothing if the connection ended first.
+async fn follow_once(
+    recorder: &Recorder,
+    id: &str,
+    news: &Sender<News>,
+    position: &mut Option<String>,
+    has_begun: &mut bool,
+) -> Result<Option<String>, LookError> {
+    let mut fields = HeaderMap::new();
+    if let Some(position) = position.as_deref().and_then(|it| HeaderValue::try_from(it).ok()) {
+        fields.insert("last-event-id", position);
+    }
+    let open = recorder.open(&format!("/api/inflight/{id}/events?dir=both"), fields).await?;
+    *has_begun = true;
     let mut events = Events::of(open);
     while let Some(event) = events.next(recorder).await? {
+        if let Some(at) = event.field("id") {
+            *position = Some(at.to_owned());
+        }
         let data = event.data.map(|it| it.into_owned()).unwrap_or_default();
         if &*event.name == "api-log.end" {
             let told: serde_json::Value = serde_json::from_str(&data).unwrap_or_default();
-            return Ok(told["end"].as_str().unwrap_or("unknown").to_owned());
+            return Ok(Some(told["end"].as_str().unwrap_or("unknown").to_owned()));
         }
         let _ = news.send(News::Event(id.to_owned(), event.name.into_owned(), data)).await;
     }
-    Ok("the recorder ended the connection".to_owned())
+    Ok(None)
 }
 
 async fn found(recorder: Recorder, id: &str) -> Result<source::Found, LookError> {

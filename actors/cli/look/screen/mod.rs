@@ -56,6 +56,7 @@ pub(super) async fn run(recorder: Recorder, filters: Vec<(&'static str, String)>
     let mut quit = signal(SignalKind::quit())?;
     let (news, mut heard) = channel(MOST_NEWS);
     let mut model = Model::new(recorder.url.clone());
+    terminal::end_if_stuck()?;
     let mut screen = Screen::take()?;
     let mut feed = Feed::start(recorder, filters, news);
     let mut keys = EventStream::new();

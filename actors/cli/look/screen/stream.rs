@@ -9,7 +9,7 @@ use api_log::transcript::layout::{Page, conversation};
 use api_log::transcript::{Ink, Transcript};
 
 use super::model::Inflight;
-use super::reading::Scroll;
+use super::reading::{Scroll, wrapped};
 
 /// Events and bytes of them that are kept: the last ones.
 const MOST_EVENTS: usize = 5_000;
@@ -30,6 +30,17 @@ pub(super) struct Stream {
     /// Events as they are, not what they say.
     pub(super) shows_events: bool,
     pub(super) scroll: Scroll,
+    /// What was last shown, and of what: reading thousands of events again at each draw would keep keys waiting.
+    shown: Option<(Shown, Vec<(Ink, String)>)>,
+}
+
+/// What the lines of a stream depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shown {
+    heard: u64,
+    has_ended: bool,
+    shows_events: bool,
+    width: usize,
 }
 
 impl Stream {
@@ -47,6 +58,7 @@ impl Stream {
             ended: None,
             shows_events: false,
             scroll,
+            shown: None,
         }
     }
 
@@ -59,6 +71,16 @@ impl Stream {
                 self.bytes -= name.len() + data.len();
             }
         }
+    }
+
+    /// Its lines at this width.
+    pub(super) fn lines(&mut self, width: usize) -> (&[(Ink, String)], &mut Scroll) {
+        let (heard, shows_events) = (self.heard, self.shows_events);
+        let wanted = Shown { heard, has_ended: self.ended.is_some(), shows_events, width };
+        if self.shown.as_ref().is_none_or(|(of, _)| *of != wanted) {
+            self.shown = Some((wanted, wrapped(&self.page(), width)));
+        }
+        (self.shown.as_ref().map_or(&[], |(_, lines)| lines), &mut self.scroll)
     }
 
     /// What is shown of it.

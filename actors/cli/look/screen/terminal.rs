@@ -3,12 +3,20 @@
 use std::io::{self, Stdout, Write, stdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossterm::cursor::{Hide, Show};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::exit::Code;
+use crate::cli::serve::Signals;
+
+/// How long the screen has to end by itself.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The terminal. When it is dropped it is as it was before.
 pub(super) struct Screen {
@@ -62,6 +70,31 @@ impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// Ends the program some time after a signal that ends it, if it has not ended by itself: a terminal that reads no more
+/// (a stopped ssh, a paused pane) holds whoever writes to it, signals or not. On a thread of its own, which writes nothing.
+pub(super) fn end_if_stuck() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let work = move || {
+        runtime.block_on(async {
+            let (Ok(mut ends), Ok(mut hang_up), Ok(mut quit)) =
+                (Signals::new(), signal(SignalKind::hangup()), signal(SignalKind::quit()))
+            else {
+                // The loop itself listens to the same ones, and says why it cannot.
+                return;
+            };
+            tokio::select! {
+                _ = ends.next() => {}
+                _ = hang_up.recv() => {}
+                _ = quit.recv() => {}
+            }
+            tokio::time::sleep(PATIENCE).await;
+            let _ = disable_raw_mode();
+            std::process::exit(i32::from(Code::Done as u8));
+        });
+    };
+    std::thread::Builder::new().name("screen-end".to_owned()).spawn(work).map(drop)
 }
 
 /// Best effort: a terminal that is gone needs nothing back.

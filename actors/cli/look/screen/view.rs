@@ -10,7 +10,6 @@ use ratatui::style::{Color, Modifier, Style};
 use super::super::row_line::bytes;
 use super::health::Health;
 use super::model::{Inflight, Model, Pane, View};
-use super::reading::wrapped;
 
 /// Columns of the pane of actors, and the width from which on it is shown.
 const HEALTH_COLUMNS: u16 = 40;
@@ -61,9 +60,9 @@ pub(super) fn draw(model: &mut Model, area: Rect, buffer: &mut Buffer, is_colour
             let state = if stream.ended.is_some() { "ended" } else { "following" };
             pen.rule(middle, &format!("{state} {}: {} events", stream.title, stream.heard), true);
             let place = below(middle);
-            let lines = wrapped(&stream.page(), usize::from(place.width));
-            let first = stream.scroll.first_of(lines.len(), usize::from(place.height));
-            pen.text(place, &lines, first);
+            let (lines, scroll) = stream.lines(usize::from(place.width));
+            let first = scroll.first_of(lines.len(), usize::from(place.height));
+            pen.text(place, lines, first);
         }
     }
     model.view = view;
