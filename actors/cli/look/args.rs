@@ -132,8 +132,11 @@ impl Filters {
 
 /// What is shown of a trace.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example: api-log show 01M84C6AGF --diff parent\n\
-                        Without a flag it is shown as a conversation.")]
+#[command(
+    after_help = "Example: api-log show 01M84C6AGF --diff parent\n\
+                  Without a flag it is shown as a conversation.",
+    after_long_help = "Without a flag it is shown as a conversation."
+)]
 pub(crate) struct Show {
     /// Its id, or the beginning of it that no other has
     #[arg(value_name = "ID")]

@@ -37,7 +37,7 @@ impl Measures {
         counted: 32_768,
         entries: [256, 65_536],
         entries_per_look: 5,
-        looks_per_row: 6,
+        looks_per_row: 10,
         most_gathered: 16_384,
     };
 }
@@ -50,6 +50,13 @@ pub(super) struct Asked<'a> {
     pub(super) cursor: Option<Cursor>,
     /// At most so many rows.
     pub(super) limit: usize,
+}
+
+/// A narrowing whose entries are compared.
+struct Listed<'a> {
+    narrowing: &'a Narrowing,
+    /// It had too many entries to be read through in a window, and will have so in others.
+    is_dense: bool,
 }
 
 /// A row that may pass: its start and its number.
@@ -72,9 +79,10 @@ pub(super) fn pick_by_windows(
 ) -> rusqlite::Result<Vec<i64>> {
     let Some(mut rest) = Window::whole(asked)? else { return Ok(Vec::new()) };
     let mut picked = Picked::new(asked, narrowings);
-    let mut listed: Vec<&Narrowing> = listed.iter().map(|at| &narrowings[*at]).collect();
+    let mut listed: Vec<Listed<'_>> =
+        listed.iter().map(|at| Listed { narrowing: &narrowings[*at], is_dense: false }).collect();
     if let [_, others @ ..] = &mut listed[..] {
-        others.sort_by_key(|it| it.values_named());
+        others.sort_by_key(|it| it.narrowing.values_named());
     }
     let [mut most, last_most] = measures.entries;
     loop {
@@ -127,32 +135,34 @@ impl Window {
 /// worth asking leave of it, newest first. Whichever is known to have the fewest entries comes first afterwards.
 fn next_window(
     index: &Connection,
-    listed: &mut [&Narrowing],
+    listed: &mut [Listed<'_>],
     rest: Window,
     most: usize,
     measures: Measures,
 ) -> rusqlite::Result<(Window, Vec<Entry>)> {
     let Some(leader) = listed.first() else { return Ok((rest, Vec::new())) };
-    let (window, mut left) = latest_entries(index, leader, rest, most)?;
+    let (window, mut left) = latest_entries(index, leader.narrowing, rest, most)?;
     let mut fewest = (left.len(), 0);
     left.sort_unstable_by_key(|it| it.1);
-    for (at, narrowing) in listed.iter().enumerate().skip(1) {
+    for (at, Listed { narrowing, is_dense }) in listed.iter_mut().enumerate().skip(1) {
         if left.is_empty() {
             break;
         }
         let values = narrowing.values_named();
         let looks = left.len().saturating_mul(values.min(measures.looks_per_row));
         let worth = looks.saturating_mul(measures.entries_per_look);
-        let mut found = entries(index, narrowing, window, worth.saturating_add(1))?;
-        if found.len() > worth {
-            if values <= measures.looks_per_row {
-                left = looked_for(index, narrowing, left)?;
+        if !*is_dense {
+            let mut found = entries(index, narrowing, window, worth.saturating_add(1))?;
+            *is_dense = found.len() > worth;
+            if !*is_dense {
+                fewest = fewest.min((found.len(), at));
+                found.sort_unstable_by_key(|it| it.1);
+                left = in_both(left, &found);
             }
-            continue;
         }
-        fewest = fewest.min((found.len(), at));
-        found.sort_unstable_by_key(|it| it.1);
-        left = in_both(left, &found);
+        if *is_dense && values <= measures.looks_per_row {
+            left = looked_for(index, narrowing, left)?;
+        }
     }
     listed.swap(0, fewest.1);
     left.sort_unstable_by(|one, other| other.cmp(one));

@@ -181,16 +181,20 @@ async fn follow(recorder: Recorder, id: String, news: Sender<News>) {
     let mut has_begun = false;
     let mut pause = FIRST_PAUSE;
     let how = loop {
-        match follow_once(&recorder, &id, &news, &mut position, &mut has_begun).await {
+        let mut is_open = false;
+        match follow_once(&recorder, &id, &news, &mut position, &mut is_open).await {
             Ok(Some(how)) => break how,
             // It was there before: nobody has said how it ended meanwhile.
             Err(LookError::Refused { status: 404, .. }) if has_begun => break "while nobody heard".to_owned(),
-            Err(error @ LookError::Refused { .. }) if !has_begun => break error.to_string(),
+            // A recorder that starts or is busy may give it later; whatever else it says, it will say again.
+            Err(LookError::Refused { status: 500.., .. }) if has_begun => {}
+            Err(error @ LookError::Refused { .. }) => break error.to_string(),
             Ok(None) | Err(_) if news.is_closed() => return,
             Ok(None) | Err(_) => {}
         }
+        has_begun |= is_open;
+        pause = if is_open { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     };
     let _ = news.send(News::Ended(id, how)).await;
 }
@@ -201,14 +205,14 @@ async fn follow_once(
     id: &str,
     news: &Sender<News>,
     position: &mut Option<String>,
-    has_begun: &mut bool,
+    is_open: &mut bool,
 ) -> Result<Option<String>, LookError> {
     let mut fields = HeaderMap::new();
     if let Some(position) = position.as_deref().and_then(|it| HeaderValue::try_from(it).ok()) {
         fields.insert("last-event-id", position);
     }
     let open = recorder.open(&format!("/api/inflight/{id}/events?dir=both"), fields).await?;
-    *has_begun = true;
+    *is_open = true;
     let mut events = Events::of(open);
     while let Some(event) = events.next(recorder).await? {
         if let Some(at) = event.field("id") {
