@@ -87,7 +87,7 @@ class Reader:
     def run(self, text: str, block: pages.Block) -> str:
         """Runs it; why that is wrong, or nothing."""
         kept = f"{{ declare -p | grep -v '^declare -[a-zA-Z]*r'; declare -f; }} >{self.state}.new"
-        script = f". {self.state} 2>/dev/null\nset -e\n{text}\n{kept}\nmv {self.state}.new {self.state}\n"
+        script = f". {self.state} 2>/dev/null\nset -euo pipefail\n{text}\nset +euo pipefail\n{kept}\nmv {self.state}.new {self.state}\n"
         with tempfile.TemporaryFile() as out:
             child = subprocess.Popen(
                 ["bash", "-c", script],
