@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
 use crate::stack::{Recorder, until};
-use crate::stand::{mock, run, text};
+use crate::stand::{Running, mock, run, text};
 
 /// A terminal of its own, on a server of its own. It ends with the test.
 struct Tmux {
@@ -124,13 +124,19 @@ impl Drop for Tmux {
 const BODY: &str =
     r#"{"model":"gpt-slow","stream":true,"messages":[{"role":"user","content":"tell me\u001b[2J something"}]}"#;
 
-#[test]
-fn requests_are_followed_found_and_read_on_a_screen_that_is_left_clean() {
+/// A recorder before a mock gateway, and the folder of both.
+fn recorder() -> (tempfile::TempDir, Running, Recorder) {
     let dir = tempfile::tempdir().unwrap();
-    let (_gateway, address) = mock(&[]);
+    let (gateway, address) = mock(&[]);
     let data_dir = dir.path().join("data");
     std::fs::create_dir(&data_dir).unwrap();
     let recorder = Recorder::with(&data_dir, &[("APILOG_PROXY_UPSTREAM", &format!("http://{address}"))]);
+    (dir, gateway, recorder)
+}
+
+#[test]
+fn requests_are_followed_found_and_read_on_a_screen_that_is_left_clean() {
+    let (dir, _gateway, recorder) = recorder();
     let Some(tmux) = Tmux::start(dir.path(), &recorder) else { return };
     recorder.send("/v1/chat/completions", &[("Authorization", "Bearer sk-secret")], &BODY.replace("slow", "quick"));
     recorder.await_rows("", 1);
@@ -240,11 +246,7 @@ impl Way {
 
 #[test]
 fn a_stream_is_followed_again_from_where_it_was() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_gateway, address) = mock(&[]);
-    let data_dir = dir.path().join("data");
-    std::fs::create_dir(&data_dir).unwrap();
-    let recorder = Recorder::with(&data_dir, &[("APILOG_PROXY_UPSTREAM", &format!("http://{address}"))]);
+    let (dir, _gateway, recorder) = recorder();
     let way = Way::to(recorder.api);
     let Some(tmux) = Tmux::towards(dir.path(), &recorder, way.address) else { return };
     tmux.opens();
@@ -269,11 +271,7 @@ fn a_stream_is_followed_again_from_where_it_was() {
 
 #[test]
 fn a_terminal_that_reads_no_more_keeps_nobody() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_gateway, address) = mock(&[]);
-    let data_dir = dir.path().join("data");
-    std::fs::create_dir(&data_dir).unwrap();
-    let recorder = Recorder::with(&data_dir, &[("APILOG_PROXY_UPSTREAM", &format!("http://{address}"))]);
+    let (dir, _gateway, recorder) = recorder();
     let Some(tmux) = Tmux::start(dir.path(), &recorder) else { return };
     tmux.opens();
     let child = tmux.child();
