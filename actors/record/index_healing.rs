@@ -403,11 +403,19 @@ impl State {
         self.args.door.status().installed(number, outcome);
     }
 
-    /// At the end: what is under way is left off, and the connection closed.
+    /// At the end: what is under way is left off, and the connection closed. A new index that nobody put in place yet
+    /// goes too: the one in use holds more.
     pub(super) async fn leave_off(&mut self) {
         if let Some(rebuild) = self.status().cancel_rebuild() {
-            // Its panic was caught and told.
-            let _ = tokio::task::spawn_blocking(move || rebuild.join()).await;
+            let (path, new) = (self.args.layout.index(), self.args.layout.new_index());
+            let removed = tokio::task::spawn_blocking(move || {
+                // Its panic was caught and told.
+                let _ = rebuild.join();
+                files::remove_leftovers(&path, &new)
+            });
+            if let Ok(Err(error)) = removed.await {
+                tracing::warn!(%error, "what an interrupted rebuild left cannot be removed");
+            }
         }
         if let Some(open) = self.open.take() {
             open.close().await;

@@ -58,9 +58,24 @@ pub(crate) enum BuildError {
 }
 
 /// Makes a new index beside the one in use, of all lines that stand in the files now, with so many bytes of each one's
-/// texts, if any; `work` is told how far it is, in
-/// bytes. It is for [`install`] then, or for a later call to remove.
+/// texts, if any; `work` is told how far it is, in bytes. It is for [`install`] then. One that does not become whole
+/// is removed: it may be what fills the disk.
 pub(crate) fn build(
+    layout: &Layout,
+    text_bytes: Option<usize>,
+    priority: Priority,
+    work: &Work,
+) -> Result<Report, BuildError> {
+    let outcome = build_beside(layout, text_bytes, priority, work);
+    if outcome.is_err()
+        && let Err(error) = files::remove_leftovers(&layout.index(), &layout.new_index())
+    {
+        tracing::warn!(%error, "what was made of a new index cannot be removed");
+    }
+    outcome
+}
+
+fn build_beside(
     layout: &Layout,
     text_bytes: Option<usize>,
     priority: Priority,

@@ -64,6 +64,18 @@ fn the_command_asks_a_running_recorder_and_follows_it() {
 }
 
 #[test]
+fn a_recorder_that_ends_meanwhile_leaves_nothing_of_the_new_index() {
+    let dir = tempfile::tempdir().unwrap();
+    seed::write(dir.path(), &some_lines(3000));
+    let recorder = Recorder::start(dir.path());
+    recorder.await_rows("limit=1", 1);
+    assert_eq!(recorder.api("POST", "/api/index/rebuild", "").status, 202);
+    recorder.stop();
+    let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(names.iter().all(|it| !it.to_string_lossy().starts_with("index.sqlite.")), "{names:?}");
+}
+
+#[test]
 fn what_cannot_be_rebuilt_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let nowhere = dir.path().join("nowhere");
