@@ -5,9 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::stack::{Recorder, until};
-use crate::stand::{Running, mock, run, text};
+use crate::stand::{PATIENCE, Running, mock, run, text};
 
 /// A terminal of its own, on a server of its own. It ends with the test.
 struct Tmux {
@@ -34,7 +35,7 @@ impl Tmux {
         tmux.said(&[&["-f", "/dev/null", "new-session", "-d"][..], &size[..], &[&shell]].concat());
         let token = recorder.data_dir.join("admin_token");
         let command = format!(
-            "look() {{ '{}' tail --inflight --url {url} --token-file '{}'; echo ended with $?; }}; stty -a >'{}'",
+            "look() {{ '{}' tail --inflight --url {url} --token-file '{}' \"$@\"; echo ended with $?; }}; stty -a >'{}'",
             env!("CARGO_BIN_EXE_api-log"),
             token.display(),
             folder.join("before").display(),
@@ -60,8 +61,22 @@ impl Tmux {
         self.said(&["capture-pane", "-p"])
     }
 
+    /// Whether anything has a foreground of its own: SGR 31 to 38 (ECMA-48 8.3.117).
+    fn is_coloured(&self) -> bool {
+        let seen = self.said(&["capture-pane", "-p", "-e"]);
+        seen.split("\u{1b}[3").skip(1).any(|it| it.starts_with(|first| matches!(first, '1'..='8')))
+    }
+
     fn sees(&self, what: &str) {
-        until(&format!("{what:?} is seen"), || self.seen().contains(what));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.seen();
+            if seen.contains(what) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "in vain: {what:?} on\n{seen}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn sees_no(&self, what: &str) {
@@ -193,6 +208,17 @@ fn requests_are_followed_found_and_read_on_a_screen_that_is_left_clean() {
     assert!(Command::new("kill").arg(tmux.child()).status().unwrap().success());
     tmux.is_clean(dir.path(), "0");
 
+    // What the command line says of colours goes over what the environment does.
+    tmux.enter("clear; NO_COLOR=1; export NO_COLOR; look");
+    tmux.sees("gpt-slow");
+    assert!(!tmux.is_coloured());
+    tmux.keys(&["q"]);
+    tmux.is_clean(dir.path(), "0");
+    tmux.enter("clear; look --color always");
+    until("it is coloured", || tmux.is_coloured());
+    tmux.keys(&["q"]);
+    tmux.is_clean(dir.path(), "0");
+
     // A recorder that is gone freezes no key.
     tmux.opens();
     assert!(Command::new("kill").args(["-KILL", &recorder.pid().to_string()]).status().unwrap().success());
@@ -304,7 +330,7 @@ fn a_terminal_that_reads_no_more_keeps_nobody() {
         state.is_empty() || state.contains(") Z ")
     });
     signal("-CONT", &server);
-    tmux.sees("ended with 0");
+    tmux.is_clean(dir.path(), "0");
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub(super) async fn run(recorder: Recorder, filters: Vec<(&'static str, String)>
     let (news, mut heard) = channel(MOST_NEWS);
     let mut model = Model::new(recorder.url.clone());
     terminal::end_if_stuck()?;
+    // By itself it asks NO_COLOR, over which the command line goes.
+    crossterm::style::force_color_output(out.is_coloured());
     let mut screen = Screen::take()?;
     let mut feed = Feed::start(recorder, filters, news);
     let mut keys = EventStream::new();

@@ -1,6 +1,8 @@
 //! The terminal while it is ours: raw, on its other screen, without a cursor, and given back however this ends.
 
+use std::fs::OpenOptions;
 use std::io::{self, Stdout, Write, stdout};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use rustix::fs::OFlags;
+use rustix::termios::{Action, QueueSelector, tcflow, tcflush};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::exit::Code;
@@ -17,6 +21,10 @@ use crate::cli::serve::Signals;
 
 /// How long the screen has to end by itself.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// And once more, when the terminal has room again.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
+/// Ends whatever control sequence was cut off (CAN, ECMA-48 8.3.6).
+const CANCEL: &[u8] = b"\x18";
 
 /// The terminal. When it is dropped it is as it was before.
 pub(super) struct Screen {
@@ -73,7 +81,8 @@ impl Drop for Screen {
 }
 
 /// Ends the program some time after a signal that ends it, if it has not ended by itself: a terminal that reads no more
-/// (a stopped ssh, a paused pane) holds whoever writes to it, signals or not. On a thread of its own, which writes nothing.
+/// (a stopped ssh, a paused pane) holds whoever writes to it, signals or not. What it has not read yet is thrown away
+/// then, for it is of a screen that goes. On a thread of its own, which waits for no terminal.
 pub(super) fn end_if_stuck() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let work = move || {
@@ -90,11 +99,32 @@ pub(super) fn end_if_stuck() -> io::Result<()> {
                 _ = quit.recv() => {}
             }
             tokio::time::sleep(PATIENCE).await;
-            let _ = disable_raw_mode();
+            make_room();
+            tokio::time::sleep(LAST_PATIENCE).await;
+            give_back_at_once();
             std::process::exit(i32::from(Code::Done as u8));
         });
     };
     std::thread::Builder::new().name("screen-end".to_owned()).spawn(work).map(drop)
+}
+
+/// Throws away what the terminal has not read yet. Who is held in a write to it is woken by stopping and starting its
+/// output, goes on with that, and ends as it should; emptying alone wakes nobody.
+fn make_room() {
+    let _ = tcflush(stdout(), QueueSelector::OFlush);
+    let _ = tcflow(stdout(), Action::OOff);
+    let _ = tcflow(stdout(), Action::OOn);
+}
+
+/// The same as [`give_back`], by a way to the terminal on which nobody waits. Best effort, too.
+fn give_back_at_once() {
+    make_room();
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    if let Ok(mut terminal) = OpenOptions::new().write(true).custom_flags(flags).open("/dev/tty") {
+        let _ = terminal.write_all(CANCEL);
+        let _ = execute!(terminal, LeaveAlternateScreen, Show);
+    }
+    let _ = disable_raw_mode();
 }
 
 /// Best effort: a terminal that is gone needs nothing back.
