@@ -39,7 +39,7 @@ enum RebuildError {
     NoDataDir(std::path::PathBuf),
     #[error(transparent)]
     Lock(#[from] LockError),
-    #[error(transparent)]
+    #[error("{0}; the old index stays; see that its disk is well and has room (api-log verify), then try again")]
     Build(#[from] BuildError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -51,9 +51,9 @@ enum RebuildError {
         "cannot ask the running recorder at {address}: {reason}; look at its log, or stop it and rebuild without it"
     )]
     Ask { address: SocketAddr, reason: String },
-    #[error("the running recorder could not rebuild the index: {0}; the index stays as it was")]
+    #[error("the running recorder could not rebuild the index: {0}; the index stays as it was, and its log says more")]
     Failed(String),
-    #[error("no longer watched; the running recorder goes on with it")]
+    #[error("no longer watched; the running recorder goes on with it, and tells how far it is at /api/index")]
     LeftAlone,
 }
 

@@ -23,7 +23,10 @@ impl Sources {
         let name: Arc<str> = excerpt(&path.to_string_lossy()).into();
         let bytes = match read(path) {
             Ok(bytes) => bytes,
-            Err(error) => return self.complaints.push(Origin::File(name), None, format!("cannot read: {error}")),
+            Err(error) => {
+                let text = format!("cannot read: {error}; name another file with --config, or none for the defaults");
+                return self.complaints.push(Origin::File(name), None, text);
+            }
         };
         if bytes.len() as u64 > LARGEST_BYTES {
             let text = format!("too large for a configuration; allowed: {LARGEST_BYTES} bytes");

@@ -67,7 +67,10 @@ pub enum LockError {
         lock: PathBuf,
     },
     /// The lock file can neither be made nor opened.
-    #[error("cannot make or open {path}: {source}")]
+    #[error(
+        "cannot make or open {path}: {source}; run this as the user who owns the data dir, or name another one \
+         (storage.data_dir)"
+    )]
     Io {
         /// The lock file, or the folder for it.
         path: PathBuf,

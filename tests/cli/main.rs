@@ -112,6 +112,21 @@ fn a_missing_file_ends_with_2() {
     let output = api_log(&["-config=/nowhere/config.yaml"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).starts_with("api-log: /nowhere/config.yaml: cannot read: "));
+    assert!(stderr(&output).contains("; name another file with --config"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named_with_what_to_do() {
+    let nowhere = "/nowhere/data";
+    for (arguments, said) in [
+        (["mock", "--from", nowhere], "cannot read /nowhere/data: No such file or directory"),
+        (["tail", "--data-dir", nowhere], "there is no data dir at /nowhere/data; give another --data-dir"),
+        (["rebuild", "--data-dir", nowhere], "there is no data dir at /nowhere/data; name it with --data-dir"),
+    ] {
+        let output = api_log(&arguments, &[]);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""), "{arguments:?}");
+        assert!(stderr(&output).contains(said), "{arguments:?}: {}", stderr(&output));
+    }
 }
 
 #[test]
@@ -150,17 +165,24 @@ fn a_healthcheck_asks_a_url_and_tells_what_came() {
             assert_eq!((output.status.code(), stdout(&output)), (Some(0), "ok\n"), "{}", stderr(&output));
         } else {
             assert_eq!(output.status.code(), Some(1));
-            assert_eq!(stderr(&output), format!("api-log: not healthy: {url}: {answer}\n"));
+            let said = format!("api-log: not healthy: {url}: {answer}; what listens there says more in its log, ");
+            assert!(stderr(&output).starts_with(&said), "{}", stderr(&output));
         }
     }
     let _silent = server.join().unwrap();
     let output = api_log(&["healthcheck", "--url", &url, "--timeout", "200ms"], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("timed out"), "{}", stderr(&output));
-    for wrong in ["https://127.0.0.1:1/", "nonsense"] {
+    let advised = [
+        ("https://127.0.0.1:1/", "; start the recorder, or name its address with --url\n"),
+        ("nonsense", "api-log: not healthy: --url nonsense: relative URL without a base; give http://HOST:PORT/PATH"),
+        ("readyz:7862", "; give http://HOST:PORT/PATH, as http://127.0.0.1:7862/readyz\n"),
+    ];
+    for (wrong, advice) in advised {
         let output = api_log(&["healthcheck", "--url", wrong], &[]);
         assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
         assert!(stderr(&output).starts_with("api-log: not healthy: "), "{}", stderr(&output));
+        assert!(stderr(&output).contains(advice), "{}", stderr(&output));
     }
 }
 

@@ -15,9 +15,9 @@ use api_log::replay::ScriptError;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LookError {
     /// Standard output cannot be written to.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output: {0}; send it elsewhere")]
     Out(io::Error),
-    #[error("cannot start: {0}")]
+    #[error("cannot start: {0}; look at this machine's limits (ulimit -a)")]
     Start(#[from] io::Error),
     #[error("{0}")]
     Filter(#[from] BadParam),
@@ -33,7 +33,7 @@ pub(super) enum LookError {
     Token { path: PathBuf, source: io::Error },
     #[error("there is no data dir at {0}; give another --data-dir")]
     NoDataDir(PathBuf),
-    #[error("cannot read the data dir {path}: {source}")]
+    #[error("cannot read the data dir {path}: {source}; run this as the user who owns it, or give another --data-dir")]
     Files { path: PathBuf, source: io::Error },
     #[error(
         "cannot reach a recorder at {url}: {reason}; is it running? --url says where, --data-dir reads files instead"

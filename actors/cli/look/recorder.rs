@@ -76,7 +76,9 @@ impl Recorder {
                 let body = answer.text().await.unwrap_or_default();
                 let message = serde_json::from_str::<serde_json::Value>(&body).ok();
                 let message = message.and_then(|it| it["message"].as_str().map(str::to_owned));
-                let message = message.map_or_else(|| status.to_string(), |it| format!("{status}: {it}"));
+                let advice = if status.is_server_error() { "; its log says more" } else { "" };
+                let message = message.map_or_else(String::new, |it| format!(": {it}"));
+                let message = format!("{status}{message}{advice}");
                 Err(LookError::Refused { url: self.url.clone(), status: status.as_u16(), message })
             }
         }
