@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ BINARY = Path(lab.BINARY).resolve()
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md", "benches/load/README.md"]
 # Every command of these shows something.
 SHOWING = {"docs/recipes.md", "wrong.md"}
+HEAD = re.compile(r"\|\s*head\b")
 # A block that does not end by itself fails.
 MOST_SECONDS = 120
 # Between the first signal to a command that goes on, and the last.
@@ -103,6 +105,9 @@ class Reader:
             said = out.read().decode(errors="replace")
         # What a reader stops with Ctrl-C may say so.
         right = {block.code, 130, -signal.SIGINT} if block.seconds else {block.code}
+        # Who writes to a `head` that has had enough is ended by the pipe (128 + SIGPIPE), or is not, as it happens.
+        if HEAD.search(text):
+            right.add(128 + signal.SIGPIPE)
         if code not in right:
             return f"exit code {code}\n{said[-3000:]}"
         if block.page in SHOWING and not block.may_be_empty and not said.strip():
