@@ -24,7 +24,7 @@ use super::mapping::Mapping;
 /// So many chunks of each size are allocated from the start, and stay so.
 const LEAST: [u32; SIZES.len()] = [512, 64, 64];
 /// What was not needed for so many rounds is given back.
-const ROUNDS: u32 = 30;
+const ROUNDS: u32 = 10;
 
 /// All chunks.
 pub(crate) struct Arena {
@@ -264,9 +264,10 @@ impl Arena {
                 spare.fewest_free = spare.fewest_free.min(now_free);
                 spare.rounds += 1;
                 if spare.rounds >= ROUNDS {
-                    // What is left is twice what was ever in use meanwhile, or more.
-                    let unused = spare.fewest_free.saturating_sub(now_allocated / 2).min(now_allocated - least);
-                    self.shrink(class, unused, spare);
+                    // What is left is twice what was ever in use meanwhile.
+                    let most_used = now_allocated.saturating_sub(spare.fewest_free);
+                    let left = most_used.saturating_mul(2).max(least);
+                    self.shrink(class, now_allocated.saturating_sub(left), spare);
                     (spare.fewest_free, spare.rounds) = (u32::MAX, 0);
                 }
             }

@@ -28,6 +28,8 @@ use crate::kit::{Budget, ChildHealth, Pending, Permit, Registry, Slot};
 const BATCH_ROWS: usize = 1024;
 /// How long rows gather while there are many.
 const GATHER: Duration = Duration::from_millis(50);
+/// How long nothing comes until memory is given back.
+const IDLE: Duration = Duration::from_secs(5);
 /// How often it looks whether something was missed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Line bytes that one step of catching up reads, so that fresh rows need not wait long.
@@ -163,6 +165,8 @@ pub(crate) struct State {
     pub(super) healing: Healing,
     waiting: Vec<Offered>,
     flushed: Instant,
+    /// Pages were read and written since memory was given back.
+    is_warm: bool,
     is_armed: bool,
     is_catching_up: bool,
     /// Segments that could not be read, and when they are tried again.
@@ -186,6 +190,7 @@ impl Actor for Index {
             healing: Healing::default(),
             waiting: Vec::with_capacity(BATCH_ROWS),
             flushed: Instant::now(),
+            is_warm: false,
             is_armed: false,
             is_catching_up: false,
             unreadable: Vec::new(),
@@ -247,6 +252,7 @@ impl State {
             return;
         }
         fault!(await "index");
+        self.is_warm = true;
         let batch = std::mem::take(&mut self.waiting);
         if self.healing.is_resting() {
             // It was just refused: rather than hold rows for long, they are let go, and read back.
@@ -274,6 +280,15 @@ impl State {
                 self.missed();
             }
         }
+    }
+
+    /// Whether nothing has come for a while, for the first time since something came.
+    pub(super) fn has_become_idle(&mut self) -> bool {
+        let is_idle = self.is_warm && !self.is_catching_up && self.flushed.elapsed() >= IDLE;
+        if is_idle {
+            self.is_warm = false;
+        }
+        is_idle
     }
 
     /// What is missing now is read back at the next look.
@@ -304,6 +319,7 @@ impl State {
     /// One step; the next is behind what has come meanwhile.
     async fn catch_up(&mut self, myself: &ActorRef<Msg>) {
         self.is_catching_up = false;
+        self.is_warm = true;
         if self.healing.is_resting() {
             return self.missed();
         }

@@ -77,8 +77,12 @@ impl State {
         if let Some((number, report)) = self.status().is_built() {
             self.switch_over(myself, number, report).await;
         }
-        // Work that does nothing notices what has become of the file.
-        if self.do_on(myself, |_, _| Ok(())).await.is_err() {
+        // Work that does nothing notices what has become of the file; so does giving back memory.
+        let is_idle = self.has_become_idle();
+        let look = move |index: &mut rusqlite::Connection, _: &mut WriterState| {
+            if is_idle { schema::release_memory(index).map_err(IndexError::from) } else { Ok(()) }
+        };
+        if self.do_on(myself, look).await.is_err() {
             return;
         }
         if self.healing.is_check_due() | self.status().is_suspect() {

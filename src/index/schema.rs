@@ -147,6 +147,14 @@ fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 20000; PRAGMA cache_size = -262144;")
 }
 
+/// Gives back the memory of pages that are not in use, which come back from the file when they are wanted.
+///
+/// # Errors
+/// The connection refuses.
+pub fn release_memory(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA shrink_memory")
+}
+
 fn prepare_reader(connection: &Connection) -> rusqlite::Result<()> {
     prepare(connection)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -16384;")

@@ -61,11 +61,12 @@ fn pick_measured(asked: Asked<'_>, measures: Measures) -> rusqlite::Result<Vec<i
     let Asked { index, filter, cursor, limit } = asked;
     let Some(narrowings) = narrowings(index, filter)? else { return Ok(Vec::new()) };
     let ways: Vec<usize> = (0..narrowings.len()).filter(|at| narrowings[*at].index.is_some()).collect();
-    let (mut in_order, in_any_order): (Vec<usize>, Vec<usize>) =
-        ways.iter().partition(|at| narrowings[**at].is_in_order());
+    let (in_order, in_any_order): (Vec<usize>, Vec<usize>) = ways.iter().partition(|at| narrowings[**at].is_in_order());
     // One alone is walked or gathered, however many it lets through.
-    let counted = |ways: &[usize], most| count_all(index, filter, cursor, &narrowings, ways, most);
-    let few = if ways.len() > 1 { counted(&ways, measures.few_rows)?.few } else { None };
+    let few = match ways.len() {
+        0 | 1 => None,
+        _ => count_all(index, filter, cursor, &narrowings, &ways, measures.few_rows)?.few,
+    };
     if few.is_none() {
         for at in in_any_order {
             if let Some(found) = pick_by_gathering(asked, &narrowings, at, measures)? {
@@ -73,8 +74,6 @@ fn pick_measured(asked: Asked<'_>, measures: Measures) -> rusqlite::Result<Vec<i
             }
         }
         if in_order.len() > 1 {
-            let leader = counted(&in_order, measures.counted)?.few;
-            in_order.sort_by_key(|at| Some(*at) != leader);
             return pick_by_windows(asked, &narrowings, &in_order, measures);
         }
     }

@@ -19,23 +19,9 @@ const PATHS: [&str; 7] =
 
 /// So little at once that several filters meet in many windows, or that nothing is gathered.
 const SMALL: [Measures; 3] = [
-    Measures { few_rows: 1, counted: 200, entries: [1, 4], entries_per_look: 8, looks_per_row: 2, most_gathered: 1000 },
-    Measures {
-        few_rows: 1,
-        counted: 200,
-        entries: [16, 256],
-        entries_per_look: 0,
-        looks_per_row: 30,
-        most_gathered: 0,
-    },
-    Measures {
-        few_rows: 20,
-        counted: 20,
-        entries: [64, 64],
-        entries_per_look: usize::MAX,
-        looks_per_row: 1,
-        most_gathered: 50,
-    },
+    Measures { few_rows: 1, entries: [1, 4], entries_per_look: 8, looks_per_row: 2, most_gathered: 1000 },
+    Measures { few_rows: 1, entries: [16, 256], entries_per_look: 0, looks_per_row: 30, most_gathered: 0 },
+    Measures { few_rows: 20, entries: [64, 64], entries_per_look: usize::MAX, looks_per_row: 1, most_gathered: 50 },
 ];
 
 /// On both sides of classes' borders, and in the middle of classes.
