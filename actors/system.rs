@@ -40,7 +40,7 @@ use crate::record::{
     DayBytes, Held, Intake, LogShared, Memory, OpenSockets, Queue, SocketShared, disk, finalizers, index, recovery,
     sealer, sockets as upgraded, spool, tender, writers,
 };
-use crate::retention::{Gauge, Live, sweeper};
+use crate::retention::{Gauge, sweeper};
 use crate::viewer::{self, Hosted};
 use crate::{record, runtimes, sockets};
 use bounds::Bounded;
@@ -143,11 +143,10 @@ impl System {
         });
         let door = index::Door::new(slots.index.clone(), &registry);
         let overrides = OverridesFile::new(&layout);
-        let overrides_malformed = registry.condition("overrides_malformed");
-        let overridden = Overridden::read(&layout, &overrides_malformed);
         let leases = Leases::new();
         let gauge = Gauge::new(slots.sweeper.clone());
-        let live = Arc::new(Live::new((&config.retention).into(), &overridden.retention, gauge.clone()));
+        let overridden = Arc::new(Overridden::begin(config, &overrides, gauge.clone(), &registry));
+        let live = overridden.retention.clone();
         let conditions = (registry.condition("disk_full"), registry.condition("disk_error"));
         let disk = Arc::new(Disk::new(layout.clone(), config.storage.min_free_bytes, conditions, {
             // Whoever makes room looks at once.
@@ -168,7 +167,7 @@ impl System {
             index: door.clone(),
             settings_without_media: FinalizeSettings { extracts_media: false, ..settings.clone() },
             settings,
-            saves_media: AtomicBool::new(overridden.saves_attachments.unwrap_or(config.media.save_attachments)),
+            saves_media: overridden.media.clone(),
             live: ArcSwap::from_pointee(finalizer::Live::of(config)),
             plugins: plugins.in_force.clone(),
             disk: disk.clone(),
@@ -264,7 +263,7 @@ impl System {
                 viewer: viewer.clone(),
                 plugins: plugins.clone(),
                 plugins_slot: slots.plugins.clone(),
-                overrides_malformed,
+                overridden: overridden.clone(),
                 counters: counters.clone(),
                 registry: registry.clone(),
                 logs: logs.clone(),
@@ -273,7 +272,6 @@ impl System {
                 front: front.clone(),
                 escalation: escalation.clone(),
                 last_reload: last_reload.clone(),
-                media_is_overridden: overridden.saves_attachments.is_some(),
                 metrics_want_token: config.api.metrics_auth,
                 open_sockets: open_sockets.clone(),
                 export_byte_cap: api::byte_cap(config.api.export_byte_hardcap),
@@ -305,6 +303,7 @@ impl System {
             access_log,
             spans,
             plugins: plugins.clone(),
+            overridden,
             viewer,
             door: door.clone(),
             storage: config.storage.clone(),

@@ -1,7 +1,6 @@
 //! What can be set at run time.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use api_log::store::overrides::Overrides;
 use axum::extract::State;
@@ -46,8 +45,7 @@ pub(crate) async fn set_media(State(api): State<Arc<Api>>, sent: Sent<Change>) -
     let saves = wanted(&sent.bytes?)?;
     let set = move |overrides: &mut Overrides| overrides.set_save_attachments(saves);
     let applied = move |api: &Api, _: &Overrides| {
-        api.parts.shared.saves_media.store(saves, Ordering::Relaxed);
-        api.media_is_overridden.store(true, Ordering::Relaxed);
+        api.parts.overridden.media.set(Some(saves));
         tracing::info!(save_attachments = saves, "set at run time");
         media_answer(api)
     };
@@ -55,9 +53,8 @@ pub(crate) async fn set_media(State(api): State<Arc<Api>>, sent: Sent<Change>) -
 }
 
 fn media_answer(api: &Api) -> Media {
-    let is_overridden = api.media_is_overridden.load(Ordering::Relaxed);
-    let source = if is_overridden { Source::Override } else { Source::Yaml };
-    Media { save_attachments: api.parts.shared.saves_media.load(Ordering::Relaxed), source }
+    let media = &api.parts.overridden.media;
+    Media { save_attachments: media.saves(), source: media.source() }
 }
 
 /// The one member that the body may have.

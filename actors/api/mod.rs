@@ -58,8 +58,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::kit::{BoundReport, Budget, Condition, Depth, Escalation, Registry, Slot};
-use crate::overridden::OverridesFile;
+use crate::kit::{BoundReport, Budget, Depth, Escalation, Registry, Slot};
+use crate::overridden::{Overridden, OverridesFile};
 use crate::plugins::Plugins;
 use crate::proxy::listener::Front;
 use crate::record::finalizer::Shared;
@@ -94,7 +94,6 @@ pub(crate) struct State {
     /// The API ends: streams without an end of their own break off.
     ending: watch::Sender<bool>,
     /// `media.save_attachments` was set at run time, now or in an earlier run.
-    media_is_overridden: AtomicBool,
     /// `/metrics` asks for the token.
     metrics_want_token: AtomicBool,
     /// What callers must show.
@@ -130,8 +129,8 @@ pub(crate) struct Parts {
     pub(crate) plugins: Arc<Plugins>,
     /// Who changes them.
     pub(crate) plugins_slot: Slot<crate::plugins::registry::Msg>,
-    /// Raised while what was set at run time cannot be read.
-    pub(crate) overrides_malformed: Condition,
+    /// What is set at run time, in force.
+    pub(crate) overridden: Arc<Overridden>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) registry: Registry,
     /// Where captures are written.
@@ -142,7 +141,6 @@ pub(crate) struct Parts {
     pub(crate) front: Arc<Front>,
     pub(crate) escalation: Escalation,
     pub(crate) last_reload: LastReload,
-    pub(crate) media_is_overridden: bool,
     pub(crate) metrics_want_token: bool,
     /// Open WebSockets.
     pub(crate) open_sockets: Arc<OpenSockets>,
@@ -187,7 +185,6 @@ impl State {
             tails,
             lookers,
             ending: streams::ending(),
-            media_is_overridden: AtomicBool::new(parts.media_is_overridden),
             metrics_want_token: AtomicBool::new(parts.metrics_want_token),
             tokens: parts.tokens.clone(),
             limits: Arc::new(ArcSwap::from_pointee(parts.limits)),
@@ -203,9 +200,7 @@ impl State {
         self.metrics_want_token.store(config.api.metrics_auth, Ordering::Relaxed);
         self.readers.set_timeout(config.api.query_timeout);
         self.limits.store(Arc::new(Limits::of(config)));
-        if !self.media_is_overridden.load(Ordering::Relaxed) {
-            self.parts.shared.saves_media.store(config.media.save_attachments, Ordering::Relaxed);
-        }
+        self.parts.overridden.media.configure(config.media.save_attachments);
     }
 
     /// From where a request comes: what trusted proxies say, else its peer's address.

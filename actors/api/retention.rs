@@ -45,14 +45,7 @@ pub(crate) async fn set_limits(
 ) -> Result<Answer<Shown>, Problem> {
     let change = wanted(&sent.bytes?)?;
     let set = move |overrides: &mut Overrides| overrides.set_retention(&change);
-    let apply = |api: &Api, overrides: &Overrides| {
-        // What was just written is in form.
-        let overridden = overrides.retention().ok().flatten().unwrap_or_default();
-        let limits = api.parts.retention.set(&overridden);
-        api.parts.overrides_malformed.clear();
-        tracing::info!(?overridden, "retention was set at run time");
-        shown(limits)
-    };
+    let apply = |api: &Api, overrides: &Overrides| shown(api.parts.overridden.wrote_retention(overrides));
     overrides::change(api, set, apply).await.map(Answer)
 }
 

@@ -12,6 +12,7 @@ use api_log::store::plugin_overrides::place_of_instance;
 use api_log::store::token;
 
 use super::{Configured, Plugins, Trouble};
+use crate::overridden::Looked;
 
 /// How surely what stands in the file is what is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,15 +22,6 @@ enum When {
     /// It may still be written at. What is missing, empty or broken is believed at a second look only; then nothing
     /// changes but what is told.
     Edited,
-}
-
-/// Whether a look was enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Looked {
-    /// What stands there has been taken, or told.
-    Settled,
-    /// It wants a second look.
-    Doubtful,
 }
 
 /// What stands in the file.
@@ -83,8 +75,8 @@ impl Plugins {
             Ok(wanted) => wanted.bad.is_some() || (is_override && text.trim_ascii().is_empty()),
             Err(_) => true,
         };
-        let doubted = std::mem::replace(&mut self.standing.lock().doubted, is_doubtful.then(|| text.clone()));
-        if is_doubtful && when == When::Edited && doubted.as_ref() != Some(&text) {
+        let is_settled = self.standing.lock().doubt.is_settled(&text, is_doubtful);
+        if !is_settled && when == When::Edited {
             return Looked::Doubtful;
         }
         match wanted {

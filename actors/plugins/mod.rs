@@ -24,7 +24,7 @@ pub(crate) use in_force::InForce;
 pub(crate) use report::{Of as OfInstance, Report};
 
 use crate::kit::{Condition, Registry};
-use crate::overridden::OverridesFile;
+use crate::overridden::{Doubt, OverridesFile};
 
 /// All that is known of plugins.
 pub(crate) struct Plugins {
@@ -56,8 +56,7 @@ struct Standing {
     /// Since when the set is in force.
     since: Option<UnixMillis>,
     trouble: Option<Trouble>,
-    /// What was missing, empty or broken at the last look.
-    doubted: Option<Vec<u8>>,
+    doubt: Doubt,
     /// Whether edits of files are heard of; why not.
     unwatched: Option<String>,
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
-use super::look::Looked;
 use super::watch::Watch;
 use super::{Change, ChangeError, Changed, Plugins};
 use crate::kit::{ChildHealth, Pending, Slot};
+use crate::overridden::{Looked, Overridden};
 
 /// How long a file may still be written at until it is read. An editor that never rests is not waited for.
 const SETTLING: Duration = Duration::from_millis(100);
@@ -41,6 +41,8 @@ pub(crate) struct Args {
     /// The files of tokens may be other ones, too.
     pub(crate) token_file: PathBuf,
     pub(crate) read_tokens_again: Arc<dyn Fn() + Send + Sync>,
+    /// The rest of the overrides stands in the same file.
+    pub(crate) overridden: Arc<Overridden>,
     pub(crate) slot: Slot<Msg>,
     pub(crate) health: Arc<ChildHealth>,
 }
@@ -97,13 +99,13 @@ impl State {
         let looked = tokio::task::spawn_blocking(move || {
             // First the watch: what happens from here on is heard.
             let watch = args.watch(watch);
-            let looked = args.plugins.look();
+            let looked = [args.plugins.look(), args.overridden.look()];
             (args.read_tokens_again)();
             (watch, looked)
         });
         let (watch, looked) = looked.await?;
         self.watch = watch;
-        if looked == Looked::Doubtful {
+        if looked.contains(&Looked::Doubtful) {
             myself.send_after(DOUBT, || Msg::Look);
         }
         if self.watch.is_none() {

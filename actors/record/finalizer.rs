@@ -4,7 +4,7 @@
 //! parses nothing and records the bodies raw.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api_log::config::Config;
@@ -29,6 +29,7 @@ use super::intake::Intake;
 use super::writer::{AppendFailed, Appended};
 use super::writers;
 use crate::kit::{Budget, ChildHealth, Slot};
+use crate::overridden::MediaSwitch;
 use crate::plugins::InForce;
 use crate::retention::Gauge;
 
@@ -55,7 +56,7 @@ pub(crate) struct Shared {
     /// The same while they are not.
     pub(crate) settings_without_media: FinalizeSettings,
     /// Whether attachments are written beside the lines.
-    pub(crate) saves_media: AtomicBool,
+    pub(crate) saves_media: Arc<MediaSwitch>,
     /// What a reload changes.
     pub(crate) live: ArcSwap<Live>,
     /// The plugins in force, for what does not bring its own.
@@ -260,7 +261,7 @@ impl Args {
         let _under_way = health.begin();
         let began = std::time::Instant::now();
         let is_first_try = trace.failures.load(Ordering::Relaxed) == 0;
-        let saves_media = shared.saves_media.load(Ordering::Relaxed);
+        let saves_media = shared.saves_media.saves();
         let settings = if saves_media { &shared.settings } else { &shared.settings_without_media };
         let prepare = |exchange: &mut Exchange| {
             let plugins = trace.content.plugins().cloned().unwrap_or_else(|| shared.plugins.pin());

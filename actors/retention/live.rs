@@ -102,21 +102,34 @@ impl Live {
         *self.limits.lock()
     }
 
-    /// What is overridden now, all of it: in force from here on.
-    pub(crate) fn set(&self, overridden: &RetentionChange) -> Limits {
+    /// What is overridden now, all of it: in force from here on. `None`: what is configured is.
+    pub(crate) fn set(&self, overridden: Option<&RetentionChange>) -> Limits {
         let limits = {
             let mut limits = self.limits.lock();
-            let settings = overridden.applied_to(self.configured);
-            *limits = Limits {
-                settings,
-                source: Source::Override,
-                is_doubtful: false,
-                change: limits.change.wrapping_add(1),
-            };
+            let change = limits.change.wrapping_add(1);
+            *limits = Limits { change, ..self.limits_of(overridden) };
             *limits
         };
         self.gauge.look();
         limits
+    }
+
+    /// The same, unless it is in force already. Whether it was not.
+    pub(crate) fn take(&self, overridden: Option<&RetentionChange>) -> bool {
+        let now = self.limits();
+        let is_new = Limits { change: now.change, ..self.limits_of(overridden) } != now;
+        if is_new {
+            self.set(overridden);
+        }
+        is_new
+    }
+
+    fn limits_of(&self, overridden: Option<&RetentionChange>) -> Limits {
+        let (settings, source) = match overridden {
+            Some(change) => (change.applied_to(self.configured), Source::Override),
+            None => (self.configured, Source::Yaml),
+        };
+        Limits { settings, source, is_doubtful: false, change: 0 }
     }
 
     /// Notes what was seen.

@@ -230,7 +230,7 @@ async fn a_limit_that_is_set_applies_at_once_and_one_that_is_passed_by_writing_t
     rig.swept().await;
     assert_eq!(rig.left().len(), 3);
     let before = rig.sweeps();
-    rig.live.set(&RetentionChange { max_bytes: Some(2 * BYTES), ..RetentionChange::default() });
+    rig.live.set(Some(&RetentionChange { max_bytes: Some(2 * BYTES), ..RetentionChange::default() }));
     rig.until("a deletion", || rig.left().len() == 2).await;
     rig.until("the end of the sweep", || rig.sweeps() > before).await;
     rig.put(segment(1, 2, 0));
@@ -244,7 +244,7 @@ async fn on_a_doubt_nothing_is_deleted() {
     rig.put(segment(5, 1, 0));
     rig.swept().await;
     assert_eq!(rig.left(), [segment(5, 1, 0)]);
-    rig.live.set(&RetentionChange::default());
+    rig.live.set(Some(&RetentionChange::default()));
     rig.until("the doubt to be over", || rig.left().is_empty()).await;
 }
 
@@ -259,7 +259,7 @@ async fn a_deletion_that_a_crash_interrupted_is_finished_though_the_limit_is_gon
         rig.until("the crash", || dying.get_status() == ractor::ActorStatus::Stopped).await;
         assert_eq!(rig.left(), [segment(5, 1, 0)]);
         assert!(rig.leases.is_empty());
-        rig.live.set(&RetentionChange { max_bytes: Some(0), ..RetentionChange::default() });
+        rig.live.set(Some(&RetentionChange { max_bytes: Some(0), ..RetentionChange::default() }));
         rig.swept().await;
         assert_eq!(std::fs::read_dir(rig.layout.root()).unwrap().count(), 0);
     }

@@ -16,6 +16,7 @@ use crate::api;
 use crate::api::access_log::{self, AccessLog};
 use crate::kit::{Child, Escalation, Patience, Plan, Registry, Watchdog};
 use crate::otlp::{Export, exporter};
+use crate::overridden::Overridden;
 use crate::plugins::{Plugins, registry as registry_of_plugins};
 use crate::proxy::listener::{self, Front};
 use crate::record::finalizer::Shared;
@@ -47,6 +48,7 @@ pub(super) struct Parts {
     pub(super) access_log: Arc<AccessLog>,
     pub(super) spans: Arc<Export>,
     pub(super) plugins: Arc<Plugins>,
+    pub(super) overridden: Arc<Overridden>,
     pub(super) viewer: Arc<Hosted>,
     pub(super) door: index::Door,
     pub(super) storage: Storage,
@@ -165,6 +167,7 @@ impl Parts {
                 plugins: self.plugins,
                 token_file: tokens.path().to_owned(),
                 read_tokens_again: Arc::new(move || drop(tokens.read_again())),
+                overridden: self.overridden,
                 slot: slots.plugins.clone(),
                 health: registry.child("plugins"),
             };

@@ -185,3 +185,40 @@ fn a_deletion_that_a_crash_interrupted_is_finished_by_the_next_start() {
     until("its row is gone", || recorder.rows("").len() == 2);
     assert_eq!(storage(&recorder)["state"], "disabled");
 }
+
+#[test]
+fn an_edit_of_the_file_is_in_force_without_a_restart_and_a_broken_one_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    seed_three_days(dir.path());
+    let recorder = Recorder::start(dir.path());
+    let edit = |text: &str| {
+        std::fs::write(dir.path().join("edited"), text).unwrap();
+        std::fs::rename(dir.path().join("edited"), dir.path().join("runtime_overrides.json")).unwrap();
+    };
+    let media = || recorder.get("/api/config/media");
+    let is_told = || {
+        let health = recorder.get("/healthz");
+        health["degraded"].as_array().unwrap().iter().any(|it| it["condition"] == "overrides_malformed")
+    };
+    edit(r#"{"retention": {"warn_at_percent": 60}, "media": {"save_attachments": false}}"#);
+    until("both are in force", || {
+        recorder.get(TARGET) == limits(0, 0, 60, "override")
+            && media() == json!({"save_attachments": false, "source": "override"})
+    });
+    for broken in [r#"{"retention": {"max_bytes": "1"}, "media": {"save_attachments": true}}"#, r#"{"retention": "#] {
+        edit(broken);
+        until("it is told", is_told);
+        assert_eq!(recorder.get(TARGET), limits(0, 0, 60, "override"), "{broken}");
+        assert_eq!(media()["save_attachments"], false, "{broken}");
+        edit(r#"{"retention": {"warn_at_percent": 60}, "media": {"save_attachments": false}}"#);
+        until("it is over", || !is_told());
+    }
+    assert_eq!(days(dir.path()).len(), 3);
+    // What is asked is done at once.
+    edit(r#"{"retention": {"max_age_days": 30}}"#);
+    until("the old days are gone", || days(dir.path()).is_empty());
+    until("attachments are as configured", || media() == json!({"save_attachments": true, "source": "yaml"}));
+    assert_eq!(recorder.get(TARGET), limits(0, 30, 80, "override"));
+    std::fs::remove_file(dir.path().join("runtime_overrides.json")).unwrap();
+    until("nothing is overridden", || recorder.get(TARGET) == limits(0, 0, 80, "yaml"));
+}
