@@ -40,9 +40,9 @@ def of(stage: str, word: str) -> list[str]:
 
 
 def build() -> None:
-    """The build stage's own command, made quick: the files that it has, and `check` instead of `build --release`."""
+    """The build stage's own command, made quick: the files that it has, and `check` instead of `build --profile dist`."""
     command = next(it for it in of("build", "RUN") if "cargo build" in it)
-    arguments = re.search(r"cargo build( --release)( [^&]*?) &&", command)
+    arguments = re.search(r"cargo build( --profile dist)( [^&]*?) &&", command)
     assert arguments, command
     allowed = (lab.ROOT / "deploy/docker/Dockerfile.dockerignore").read_text().splitlines()
     with tempfile.TemporaryDirectory(prefix="api-log-image-") as folder:
