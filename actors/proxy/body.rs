@@ -1,5 +1,6 @@
 //! What a body is made of: the other side's own bytes as they come, or what plugins made of them.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,6 +19,8 @@ use crate::record::Share;
 pub(crate) enum Source {
     /// As it comes: nothing is held, nothing is looked at.
     Passing(Incoming),
+    /// The same, whose first frame is here, or the break that came instead.
+    Begun(Option<Result<Frame<Bytes>, hyper::Error>>, Incoming),
     /// It was gathered to be rewritten, whether it was or not.
     Held(Box<Held>),
     /// A stream that is rewritten as it comes.
@@ -157,10 +160,30 @@ impl Source {
         Source::Rewriting(Box::new(stream))
     }
 
+    /// Waits a turn for what came together with its head, so that both are sent on together; what is not here then is not
+    /// waited for.
+    pub(crate) async fn begun(self) -> Source {
+        let Source::Passing(mut incoming) = self else { return self };
+        let mut pause = Pause::default();
+        let first = poll_fn(|cx| match Pin::new(&mut incoming).poll_frame(cx) {
+            Poll::Pending => pause.poll(cx).map(|()| None),
+            Poll::Ready(frame) => Poll::Ready(frame),
+        });
+        match first.await {
+            None => Source::Passing(incoming),
+            first => Source::Begun(first, incoming),
+        }
+    }
+
+    /// Whether it is the other side's own, as it comes.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Source::Passing(_))
+    }
+
     /// Whether bytes are yet to come from the other side.
     pub(crate) fn is_coming(&self) -> bool {
         match self {
-            Source::Passing(_) | Source::Rewriting(_) => true,
+            Source::Passing(_) | Source::Begun(..) | Source::Rewriting(_) => true,
             Source::Held(held) => matches!(held.rest, Rest::Incoming(_)),
         }
     }
@@ -169,7 +192,7 @@ impl Source {
     pub(crate) fn notes(&mut self) -> Vec<Note> {
         match self {
             Source::Rewriting(stream) => stream.streams.notes(),
-            Source::Passing(_) | Source::Held(_) => Vec::new(),
+            Source::Passing(_) | Source::Begun(..) | Source::Held(_) => Vec::new(),
         }
     }
 }
@@ -181,6 +204,13 @@ impl Body for Source {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let held = match self.get_mut() {
             Source::Passing(incoming) => return Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
+            Source::Begun(first, incoming) => {
+                let frame = match first.take() {
+                    Some(first) => Poll::Ready(Some(first)),
+                    None => Pin::new(incoming).poll_frame(cx),
+                };
+                return frame.map_err(BodyError::from);
+            }
             Source::Rewriting(stream) => return stream.poll_frame(cx),
             Source::Held(held) => held,
         };
@@ -198,6 +228,7 @@ impl Body for Source {
     fn is_end_stream(&self) -> bool {
         match self {
             Source::Passing(incoming) => incoming.is_end_stream(),
+            Source::Begun(first, incoming) => first.is_none() && incoming.is_end_stream(),
             Source::Rewriting(stream) => stream.ready.is_empty() && matches!(stream.last, Last::Ended),
             Source::Held(held) => {
                 held.first.is_none()
@@ -213,18 +244,24 @@ impl Body for Source {
     fn size_hint(&self) -> SizeHint {
         match self {
             Source::Passing(incoming) => incoming.size_hint(),
+            Source::Begun(first, incoming) => {
+                let first = first.as_ref().and_then(|it| it.as_ref().ok()?.data_ref()).map_or(0, |it| it.len() as u64);
+                sized(first, incoming)
+            }
             Source::Rewriting(_) => SizeHint::default(),
             Source::Held(held) => {
                 let first = held.first.as_ref().map_or(0, |it| it.len() as u64);
                 match &held.rest {
                     Rest::Trailers(_) if held.is_sized => SizeHint::with_exact(first),
-                    Rest::Incoming(incoming) => match incoming.size_hint().exact() {
-                        Some(rest) => SizeHint::with_exact(first + rest),
-                        None => SizeHint::default(),
-                    },
+                    Rest::Incoming(incoming) => sized(first, incoming),
                     Rest::Trailers(_) | Rest::Broken(_) => SizeHint::default(),
                 }
             }
         }
     }
+}
+
+/// The length of so many bytes and what follows them, if that is known.
+fn sized(first: u64, rest: &Incoming) -> SizeHint {
+    rest.size_hint().exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(first + rest))
 }

@@ -11,7 +11,7 @@ use api_log::plugin::rewrite::Mutators;
 use api_log::plugin::set::Set;
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
@@ -139,7 +139,11 @@ impl Under {
 
     /// The request's body as its mutators want it sent on; as it comes, if there are none.
     async fn rewritten(&self, fields: &mut HeaderMap, body: Incoming) -> Result<Source, hyper::Error> {
-        let Some(Mutation { mutators, head }) = &self.mutators else { return Ok(Source::Passing(body)) };
+        let Some(Mutation { mutators, head }) = &self.mutators else {
+            let body = Source::Passing(body);
+            // To ask for the body of such a request is to tell its client to go on.
+            return Ok(if fields.contains_key(EXPECT) { body } else { body.begun().await });
+        };
         let passed = mutation::request(mutators, body, fields, head, &self.lane, &self.client).await?;
         if let Some(capture) = &self.capture {
             passed.head.iter().for_each(|head| capture.sent_head(head));

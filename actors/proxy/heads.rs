@@ -30,6 +30,8 @@ pub(crate) struct HeadCopy(Arc<Mutex<State>>);
 
 struct State {
     reads: Reads,
+    /// All that has been read from the connection, heads and bodies.
+    read_bytes: u64,
     is_collecting: bool,
     /// Bytes of a body still to be passed over before the next head.
     body_bytes: u64,
@@ -43,6 +45,7 @@ impl HeadCopy {
     pub(crate) fn new(reads: Reads, max_bytes: usize) -> HeadCopy {
         HeadCopy(Arc::new(Mutex::new(State {
             reads,
+            read_bytes: 0,
             is_collecting: reads == Reads::Requests,
             body_bytes: 0,
             bytes: Vec::new(),
@@ -65,6 +68,11 @@ impl HeadCopy {
     /// When the first byte of the head that is due arrived.
     pub(crate) fn begun(&self) -> Option<Instant> {
         self.0.lock().begun
+    }
+
+    /// How much has been read from the connection so far, heads and bodies.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.0.lock().read_bytes
     }
 
     /// The head that has just been read, if it was copied whole and begins with `start`. `body_bytes` says
@@ -214,6 +222,7 @@ impl<I: Read + Unpin> Read for Heads<I> {
             std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()))?;
             let filled = buffer.filled();
             let mut state = self.copy.0.lock();
+            state.read_bytes += filled.len() as u64;
             if state.is_collecting && !filled.is_empty() {
                 state.read(filled);
             }

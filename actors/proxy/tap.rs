@@ -129,6 +129,10 @@ pub(crate) struct Tapped {
     client: Arc<Client>,
     /// Given back to its pool at the end of the body; closed if that never comes.
     upstream: Option<Borrowed>,
+    /// How much of what was read from that connection has been taken, as far as it is known.
+    taken: u64,
+    /// A break that has come and is yet to be passed on.
+    broken: Option<BodyError>,
     /// Keeps the exchange counted as under way.
     _open: Rc<Open>,
 }
@@ -142,7 +146,8 @@ impl Tapped {
         upstream: Borrowed,
         open: Rc<Open>,
     ) -> Tapped {
-        let mut tapped = Tapped { body, capture, client, upstream: Some(upstream), _open: open };
+        let mut tapped =
+            Tapped { body, capture, client, upstream: Some(upstream), taken: 0, broken: None, _open: open };
         if tapped.body.is_end_stream() {
             tapped.complete();
         }
@@ -159,7 +164,10 @@ impl Tapped {
     }
 
     fn poll_tapped(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = ready!(self.poll_body(cx));
         if let Some(capture) = &self.capture {
             self.body.notes().iter().for_each(|note| capture.note(note));
         }
@@ -178,7 +186,42 @@ impl Tapped {
             }
             None => self.complete(),
         }
-        Poll::Ready(frame)
+        match frame {
+            // Whoever reads drops what it was given and has not sent yet when it hears of a break: it has a turn for that.
+            Some(Err(error)) if self.body.is_passing() => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
+    }
+
+    /// The body's next frame. What is passing on is read for as long as there is something, so that what came together
+    /// is sent together.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(upstream) = &self.upstream
+            && self.body.is_passing()
+        {
+            if frame.is_pending() && upstream.go_on_behind(self.taken) {
+                frame = Pin::new(&mut self.body).poll_frame(cx);
+                if frame.is_pending() {
+                    self.taken = upstream.read_bytes();
+                }
+            }
+            if let Poll::Ready(Some(Ok(frame))) = &frame {
+                self.taken += self.bytes_of(frame);
+            }
+        }
+        frame
+    }
+
+    /// What a frame took on the wire: a chunk its length and two line ends, if nobody wrote more than was needed.
+    fn bytes_of(&self, frame: &Frame<Bytes>) -> u64 {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let is_chunk = self.body.size_hint().exact().is_none();
+        if is_chunk { bytes + u64::from(bytes.checked_ilog(16).map_or(1, |it| it + 1)) + 4 } else { bytes }
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -102,7 +102,49 @@ struct Idle {
 struct Http1 {
     sender: http1::SendRequest<RequestBody>,
     heads: HeadCopy,
+    work: Rc<Work>,
     task: AbortHandle,
+}
+
+/// What an HTTP/1.1 connection does: reading, writing, framing. Its task does it, and so does whoever waits for an answer's
+/// body: a turn of another task for each frame would send each by itself, and an answer's head without its body.
+struct Work {
+    /// `None` when it has come to its end.
+    connection: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
+    /// Wakes the task, whoever did the work last: so nobody else need be there for it to go on.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Work {
+    fn new(connection: impl Future<Output = ()> + 'static) -> Rc<Work> {
+        Rc::new(Work { connection: RefCell::new(Some(Box::pin(connection))), waker: RefCell::default() })
+    }
+
+    /// Does all there is to do now.
+    fn go_on(&self) -> Poll<()> {
+        let waker = self.waker.borrow();
+        // Without a waker the task has not begun; a connection that is borrowed is at work further down this very stack.
+        let (Some(waker), Ok(mut connection)) = (&*waker, self.connection.try_borrow_mut()) else {
+            return Poll::Pending;
+        };
+        let Some(work) = &mut *connection else { return Poll::Ready(()) };
+        std::task::ready!(work.as_mut().poll(&mut Context::from_waker(waker)));
+        *connection = None;
+        waker.wake_by_ref();
+        Poll::Ready(())
+    }
+
+    /// The task.
+    async fn run(self: Rc<Work>) {
+        std::future::poll_fn(|cx| {
+            let is_known = self.waker.borrow().as_ref().is_some_and(|it| it.will_wake(cx.waker()));
+            if !is_known {
+                *self.waker.borrow_mut() = Some(cx.waker().clone());
+            }
+            self.go_on()
+        })
+        .await;
+    }
 }
 
 impl Drop for Http1 {
@@ -232,6 +274,26 @@ impl Borrowed {
         }
     }
 
+    /// Reads on behind what is known to have been taken of what was read: what the answer's body waits for may be there
+    /// already. Whether it went on.
+    pub(crate) fn go_on_behind(&self, taken: u64) -> bool {
+        let Line::Http1(line) = &self.line else { return false };
+        // To look for more than there is costs hyper a buffer, for it holds the frame before.
+        let has_more = line.heads.read_bytes() > taken;
+        if has_more {
+            let _ = line.work.go_on();
+        }
+        has_more
+    }
+
+    /// How many bytes have been read from it so far.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        match &self.line {
+            Line::Http1(line) => line.heads.read_bytes(),
+            Line::Http2(_) => 0,
+        }
+    }
+
     /// The exchange has ended in order: the connection may serve another.
     pub(crate) fn give_back(self) {
         if let Line::Http1(line) = self.line {
@@ -280,10 +342,11 @@ async fn begin_http1<I: Read + Write + Unpin + Send + 'static>(target: &Target, 
         .await
         .map_err(|source| ConnectError::Http { host: target.host.clone(), source })?;
     // Its errors reach the exchange that uses it.
-    let task = tokio::task::spawn_local(async move {
+    let work = Work::new(async move {
         let _ = connection.with_upgrades().await;
     });
-    Ok(Line::Http1(Http1 { sender, heads, task: task.abort_handle() }))
+    let task = tokio::task::spawn_local(work.clone().run());
+    Ok(Line::Http1(Http1 { sender, heads, work, task: task.abort_handle() }))
 }
 
 async fn begin_http2<I: Read + Write + Unpin + 'static>(target: &Target, io: I) -> Result<Line, ConnectError> {

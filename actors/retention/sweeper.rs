@@ -14,7 +14,7 @@ use api_log::store::inventory::Inventory;
 use api_log::store::layout::Layout;
 use api_log::store::lease::Leases;
 use api_log::store::open_segments::OpenSegments;
-use api_log::store::retention::{Planner, Settings, Step, Why};
+use api_log::store::retention::{Planner, Settings, State as Stored, Step, Why};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::Live;
@@ -73,6 +73,8 @@ pub(crate) struct State {
     sweep: Option<Sweep>,
     /// Somebody asked for a look while there was a sweep.
     looks_again: bool,
+    /// At the last look the data dir had passed the level at which that is told.
+    is_warned: bool,
 }
 
 /// A plan being carried out.
@@ -98,7 +100,15 @@ impl Actor for Sweeper {
         args.live.gauge.begin();
         myself.cast(Msg::Look)?;
         myself.send_interval(TICK, || Msg::Tick);
-        Ok(State { args, inventory: None, counted: None, room: Room::Ample, sweep: None, looks_again: false })
+        Ok(State {
+            args,
+            inventory: None,
+            counted: None,
+            room: Room::Ample,
+            sweep: None,
+            looks_again: false,
+            is_warned: false,
+        })
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -126,8 +136,9 @@ impl State {
         if (counts || self.counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY)) && !self.count().await {
             return;
         }
-        let Some(inventory) = &self.inventory else { return };
         let limits = self.args.live.limits();
+        self.warn(limits.settings);
+        let Some(inventory) = &self.inventory else { return };
         // What was set cannot be read: on a doubt nothing is deleted.
         let settings = if limits.is_doubtful { no_limits(limits.settings) } else { limits.settings };
         let plan = Planner::new(settings, inventory, UnixMillis::now());
@@ -145,6 +156,22 @@ impl State {
         });
         // An error means that the recorder ends.
         let _ = myself.cast(Msg::Step);
+    }
+
+    /// Says once that the data dir has passed `retention.warn_at_percent`, until it was below.
+    fn warn(&mut self, settings: Settings) {
+        let Some(stored) = self.inventory.as_ref().map(|it| it.totals().all) else { return };
+        let is_over = matches!(settings.state(Some(stored)), Stored::Warning | Stored::Critical);
+        if is_over && !self.is_warned {
+            let (percent, max_bytes) = (settings.usage_percent(stored), settings.max_bytes);
+            tracing::warn!(
+                stored_bytes = stored,
+                max_bytes,
+                percent,
+                "retention.warn_at_percent is passed; the oldest goes at 100"
+            );
+        }
+        self.is_warned = is_over;
     }
 
     async fn look_at_disk(&mut self) {

@@ -111,6 +111,23 @@ fn a_broken_chunk_ends_the_answer_for_the_client() {
 }
 
 #[test]
+fn what_comes_together_with_a_break_still_reaches_the_client() {
+    let chunks: String = (0..30).map(|number| chunk(&format!("data: {number}\n\n"))).collect();
+    let short = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"half\": ";
+    let streamed = format!("{STREAM}{chunks}");
+    for (answer, end) in
+        [(streamed.clone() + "zz\r\n", &chunks[..]), (streamed, &chunks), (short.into(), "{\"half\": ")]
+    {
+        let (recorder, _gateway, mut client, mut upstream) = asked();
+        upstream.send(answer);
+        upstream.close();
+        let (got, _) = client.rest();
+        assert!(got.to_lowercase().ends_with(end), "{got:?}");
+        ended(recorder, "upstream_gone", 200);
+    }
+}
+
+#[test]
 fn a_client_that_leaves_a_stream_takes_the_gateways_connection_with_it() {
     for is_reset in [false, true] {
         let (recorder, _gateway, mut client, mut upstream) = asked();

@@ -198,3 +198,27 @@ fn read_large(wire: &mut Wire) {
     let piece = 1024 * 1024;
     (0..LARGE / piece).for_each(|_| drop(wire.exactly(piece)));
 }
+
+#[test]
+fn a_data_dir_that_passes_its_level_of_warning_is_told_once() {
+    let gateway = Gateway::new();
+    let recorder = Recorder::start(&gateway);
+    let mut client = recorder.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let (mut upstream, _) = gateway.request();
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    client.rest();
+    let health = || recorder.api("/healthz").1;
+    until("it is recorded", || (health()["counters"]["appended"] == 1).then_some(()));
+    let limit = |max_bytes: u64| {
+        let text = format!(r#"{{"retention":{{"max_bytes":{max_bytes},"warn_at_percent":1}}}}"#);
+        std::fs::write(recorder.data_dir().path().join("runtime_overrides.json"), text).unwrap();
+    };
+    let told = || recorder.log().matches("retention.warn_at_percent is passed").count();
+    limit(20_000);
+    until("it is told", || (told() > 0).then_some(()));
+    let sweeps = || health()["storage"]["sweeps"].as_u64();
+    let before = sweeps();
+    limit(19_000);
+    until("another look", || (health()["storage"]["max_bytes"] == 19_000 && sweeps() > before).then_some(()));
+    assert_eq!(told(), 1);
+}

@@ -179,6 +179,25 @@ fn each_chunk_passes_before_the_next_is_there() {
 }
 
 #[test]
+fn what_the_gateway_sends_together_is_sent_together() {
+    let (recorder, mut client, mut upstream) =
+        asked("POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    let events: Vec<String> = (0..60).map(|number| format!("data: {{\"n\":{number}}}\n\n")).collect();
+    let chunks: String = events.iter().map(|it| format!("{:x}\r\n{it}\r\n", it.len())).collect();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    upstream.send(format!("{head}{chunks}0\r\n\r\n"));
+    client.head();
+    assert_eq!(client.chunked().to_lowercase(), format!("{chunks}0\r\n\r\n"));
+    // One for each chunk would be 60.
+    let segments = client.segments_received();
+    assert!(segments <= 10, "{segments} segments");
+    let line = recorder.finish_with_one();
+    is_complete(&line);
+    assert_eq!(line["resp"]["events"].as_array().unwrap().len(), 60);
+    assert_eq!(line["resp"]["sha256"], sha256(events.concat()));
+}
+
+#[test]
 fn a_body_with_a_length_is_streamed_too() {
     let (recorder, mut client, mut upstream) = asked(ASK);
     upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");

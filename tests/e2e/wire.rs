@@ -179,6 +179,21 @@ impl Wire {
         is_here
     }
 
+    /// How many segments with data have come, as the system counts them.
+    pub(crate) fn segments_received(&self) -> u32 {
+        // Where `tcpi_data_segs_in` stands in the system's `struct tcp_info` (linux/tcp.h), which only grows at its end.
+        const AT: usize = 152;
+        let mut info = [0_u8; 256];
+        let mut bytes = info.len() as libc::socklen_t;
+        // SAFETY: the call writes at most so many bytes there, and says how many.
+        let outcome = unsafe {
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&self.stream);
+            libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &mut bytes)
+        };
+        assert!(outcome == 0 && bytes as usize >= AT + 4, "this system counts no segments");
+        u32::from_ne_bytes(info[AT..AT + 4].try_into().unwrap())
+    }
+
     /// A second hold on the socket, for a thread of its own.
     pub(crate) fn twin(&self) -> Wire {
         Wire::new(self.stream.try_clone().unwrap())
