@@ -19,12 +19,20 @@ use crate::record::Share;
 pub(crate) enum Source {
     /// As it comes: nothing is held, nothing is looked at.
     Passing(Incoming),
-    /// The same, whose first frame is here, or the break that came instead.
-    Begun(Option<Result<Frame<Bytes>, hyper::Error>>, Incoming),
+    /// The same, whose first bytes are here, or whatever came instead.
+    Begun(Option<First>, Incoming),
     /// It was gathered to be rewritten, whether it was or not.
     Held(Box<Held>),
     /// A stream that is rewritten as it comes.
     Rewriting(Box<Rewriting>),
+}
+
+/// What a body begins with.
+pub(crate) enum First {
+    /// As nearly always.
+    Bytes(Bytes),
+    /// Trailers, or a break. Boxed, for every body would be as large.
+    Other(Box<Result<Frame<Bytes>, hyper::Error>>),
 }
 
 /// Why a body breaks off.
@@ -169,10 +177,12 @@ impl Source {
             Poll::Pending => pause.poll(cx).map(|()| None),
             Poll::Ready(frame) => Poll::Ready(frame),
         });
-        match first.await {
-            None => Source::Passing(incoming),
-            first => Source::Begun(first, incoming),
-        }
+        let first = match first.await {
+            None => return Source::Passing(incoming),
+            Some(Ok(frame)) => frame.into_data().map_or_else(|other| First::Other(Box::new(Ok(other))), First::Bytes),
+            Some(broken) => First::Other(Box::new(broken)),
+        };
+        Source::Begun(Some(first), incoming)
     }
 
     /// Whether it is the other side's own, as it comes.
@@ -206,7 +216,8 @@ impl Body for Source {
             Source::Passing(incoming) => return Pin::new(incoming).poll_frame(cx).map_err(BodyError::from),
             Source::Begun(first, incoming) => {
                 let frame = match first.take() {
-                    Some(first) => Poll::Ready(Some(first)),
+                    Some(First::Bytes(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                    Some(First::Other(other)) => Poll::Ready(Some(*other)),
                     None => Pin::new(incoming).poll_frame(cx),
                 };
                 return frame.map_err(BodyError::from);
@@ -245,7 +256,7 @@ impl Body for Source {
         match self {
             Source::Passing(incoming) => incoming.size_hint(),
             Source::Begun(first, incoming) => {
-                let first = first.as_ref().and_then(|it| it.as_ref().ok()?.data_ref()).map_or(0, |it| it.len() as u64);
+                let first = if let Some(First::Bytes(bytes)) = first { bytes.len() as u64 } else { 0 };
                 sized(first, incoming)
             }
             Source::Rewriting(_) => SizeHint::default(),
