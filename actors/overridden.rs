@@ -41,7 +41,7 @@ impl Overridden {
         let (saves, retention) = match found {
             Ok(found) => (found.saves_attachments, Ok(found.retention)),
             Err(error) => {
-                tracing::error!(error, "overrides are not in force; nothing is deleted until retention is set anew");
+                tracing::error!(error, "overrides are not in force; nothing is deleted until they are mended");
                 malformed.raise(format!("{error}; what is configured is in force, and nothing is deleted"));
                 (None, Err(()))
             }

@@ -203,10 +203,10 @@ fn read_large(wire: &mut Wire) {
 fn a_data_dir_that_passes_its_level_of_warning_is_told_once() {
     let gateway = Gateway::new();
     let recorder = Recorder::start(&gateway);
-    let mut client = recorder.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let mut client = recorder.ask(ASK);
     let (mut upstream, _) = gateway.request();
-    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
-    client.rest();
+    upstream.send(ANSWER);
+    client.until("ok");
     let health = || recorder.api("/healthz").1;
     until("it is recorded", || (health()["counters"]["appended"] == 1).then_some(()));
     let limit = |max_bytes: u64| {
