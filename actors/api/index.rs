@@ -26,6 +26,10 @@ pub(crate) struct Health {
     state: &'static str,
     /// Rows that wait to go in.
     rows_waiting: u64,
+    /// Rows that are in, but not yet in their conversations: they are merged when there is time.
+    fresh_rows: u64,
+    /// Rows that were, since the start.
+    merged_rows: u64,
     /// Segments with lines that are not in.
     behind_segments: usize,
     /// The bytes of these lines.
@@ -130,10 +134,13 @@ pub(crate) async fn rebuild(State(api): State<Arc<Api>>, _: Query<Nothing>) -> A
 
 /// The index's part of the health document; `/api/index` says the same, and adds the rebuild.
 pub(super) fn health(door: &Door) -> Health {
-    let Shown { standing, behind_segments, behind_bytes, last_error, .. } = door.status().shown();
+    let Shown { standing, fresh_rows, merged_rows, behind_segments, behind_bytes, last_error, .. } =
+        door.status().shown();
     Health {
         state: standing.name(),
         rows_waiting: door.waiting(),
+        fresh_rows,
+        merged_rows,
         behind_segments,
         behind_bytes,
         last_error: last_error.map(|(message, at)| LastError { message, at: at.to_string() }),
@@ -191,6 +198,8 @@ mod tests {
             behind_segments: 1,
             behind_bytes: 30,
             total_bytes: 100,
+            fresh_rows: 0,
+            merged_rows: 0,
             last_error: None,
             rebuild: None,
         };

@@ -285,12 +285,18 @@ impl Metrics<'_> {
         for (name, help, value) in [
             ("index_current", "Whether lists are complete", is_current.into()),
             ("index_rows_waiting", "Rows that were offered and are not in yet", door.waiting()),
+            ("index_fresh_rows", "Rows that are in, but not yet in their conversations", shown.fresh_rows),
             ("index_behind_segments", "Files with lines that are to be read back", shown.behind_segments as u64),
             ("index_behind_bytes", "Bytes of these lines", shown.behind_bytes),
         ] {
             self.one(MetricType::Gauge, name, help, value)?;
         }
-        Ok(())
+        self.one(
+            MetricType::Counter,
+            "index_merged_rows",
+            "Rows that were put into their conversations later, since the start",
+            shown.merged_rows,
+        )
     }
 
     fn plugins(&mut self, api: &Api) -> fmt::Result {

@@ -20,6 +20,7 @@ use api_log::trace::{Row, Texts};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::index_healing::Healing;
+use super::index_merging::Merging;
 use super::index_open::Open;
 use super::index_status::Status;
 use crate::kit::{Budget, ChildHealth, Pending, Permit, Registry, Slot};
@@ -55,6 +56,8 @@ pub(crate) enum Msg {
     Look,
     /// Reads back the next of what was missed.
     CatchUp,
+    /// Merges the next fresh rows.
+    Merge,
     /// A trace's attachments have been written.
     MediaCount {
         /// Which trace.
@@ -166,7 +169,8 @@ pub(crate) struct State {
     waiting: Vec<Offered>,
     flushed: Instant,
     /// Pages were read and written since memory was given back.
-    is_warm: bool,
+    pub(super) is_warm: bool,
+    pub(super) merging: Merging,
     is_armed: bool,
     is_catching_up: bool,
     /// Segments that could not be read, and when they are tried again.
@@ -191,6 +195,7 @@ impl Actor for Index {
             waiting: Vec::with_capacity(BATCH_ROWS),
             flushed: Instant::now(),
             is_warm: false,
+            merging: Merging::default(),
             is_armed: false,
             is_catching_up: false,
             unreadable: Vec::new(),
@@ -207,6 +212,7 @@ impl Actor for Index {
             }
             Msg::Look => state.look(&myself).await,
             Msg::CatchUp => state.catch_up(&myself).await,
+            Msg::Merge => state.merge(&myself).await,
             Msg::MediaCount { id, count, _permit } => state.correct(&myself, id, count).await,
             Msg::Checked(checked) => state.checked(&myself, checked).await,
             Msg::RemoveSegment { segment, reply } => state.remove_segment(&myself, segment, reply).await,
@@ -262,15 +268,20 @@ impl State {
         let rows = batch.len() as u64;
         let (rows_of, keep): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|it| ((it.row, it.place), (it._permit, it._pending))).unzip();
+        let is_rush = self.is_rush();
         let began = Instant::now();
-        let outcome =
-            self.run(myself, move |connection, memory| index::insert_batch(connection, memory, &rows_of)).await;
+        let insert = move |connection: &mut _, memory: &mut _| match is_rush {
+            true => index::insert_fresh(connection, memory, &rows_of),
+            false => index::insert_batch(connection, memory, &rows_of),
+        };
+        let outcome = self.run(myself, insert).await;
         drop(keep);
         self.args.counters.timings.sqlite_ms.observe(began.elapsed());
         match outcome {
-            Ok(BatchReport { inserted, behind, .. }) => {
+            Ok(BatchReport { inserted, behind, fresh, .. }) => {
                 self.args.counters.indexed.add(inserted as u64);
                 self.status().grew(inserted as u64);
+                self.are_fresh(myself, rows, fresh);
                 if !behind.is_empty() {
                     self.begin_to_catch_up(myself);
                 }
@@ -284,7 +295,8 @@ impl State {
 
     /// Whether nothing has come for a while, for the first time since something came.
     pub(super) fn has_become_idle(&mut self) -> bool {
-        let is_idle = self.is_warm && !self.is_catching_up && self.flushed.elapsed() >= IDLE;
+        let is_busy = self.is_catching_up || !self.merging.is_done();
+        let is_idle = self.is_warm && !is_busy && self.flushed.elapsed() >= IDLE;
         if is_idle {
             self.is_warm = false;
         }
@@ -302,6 +314,7 @@ impl State {
         if self.healing.is_resting() {
             return;
         }
+        self.go_on_merging(myself);
         let is_due = self.try_again.is_some_and(|due| Instant::now() >= due);
         if self.args.door.missed.swap(false, Ordering::AcqRel) || is_due {
             self.begin_to_catch_up(myself);

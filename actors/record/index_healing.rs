@@ -236,6 +236,7 @@ impl State {
                 let open = Open::new(connection, self.args.layout.index(), self.args.leases.clone()).await;
                 self.learn_what_is_missing(myself, &open).await?;
                 self.begin_to_catch_up(myself);
+                self.merging.ask();
                 Ok(self.open.insert(open).clone())
             }
             Ok(Err(error)) => {

@@ -49,7 +49,7 @@ impl Open {
         let _ = open
             .connection
             .call(|_| {
-                go_last();
+                go_behind();
                 Ok::<(), rusqlite::Error>(())
             })
             .await;
@@ -105,10 +105,18 @@ impl Open {
     }
 }
 
-/// Lets forwarding and recording go before this thread. The index alone may lag: what it has no room for it reads back.
-/// Nobody who goes first ever waits for it.
+/// Lets forwarding and recording go before this thread, as far as it can wait itself: rows are to be seen within a second
+/// or two. Nobody who goes first ever waits for it.
+fn go_behind() {
+    be_nice(5);
+}
+
+/// Lets forwarding, recording and the index go before this thread, which looks through or makes an index.
 pub(super) fn go_last() {
-    const NICENESS: libc::c_int = 10;
+    be_nice(10);
+}
+
+fn be_nice(niceness: libc::c_int) {
     // SAFETY: a plain system call; 0 is the calling thread. A refusal changes nothing.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
 }

@@ -67,6 +67,8 @@ struct Inner {
     behind_segments: usize,
     behind_bytes: u64,
     total_bytes: u64,
+    fresh_rows: u64,
+    merged_rows: u64,
     last_error: Option<(String, UnixMillis)>,
     rebuild: Option<Rebuild>,
     corrections: Vec<(TraceId, u32)>,
@@ -96,6 +98,8 @@ pub(crate) struct Shown {
     pub(crate) behind_segments: usize,
     pub(crate) behind_bytes: u64,
     pub(crate) total_bytes: u64,
+    pub(crate) fresh_rows: u64,
+    pub(crate) merged_rows: u64,
     pub(crate) last_error: Option<(String, UnixMillis)>,
     pub(crate) rebuild: Option<ShownRebuild>,
 }
@@ -140,6 +144,8 @@ impl Status {
             behind_segments: inner.behind_segments,
             behind_bytes: building.map_or(inner.behind_bytes, |it| it.seen.total.saturating_sub(it.seen.done)),
             total_bytes: building.map_or(inner.total_bytes, |it| it.seen.total),
+            fresh_rows: inner.fresh_rows,
+            merged_rows: inner.merged_rows,
             last_error: inner.last_error.clone(),
             rebuild,
         }
@@ -209,6 +215,13 @@ impl Status {
         inner.behind_segments = progress.behind_segments;
         inner.behind_bytes = progress.behind_bytes;
         inner.total_bytes = progress.total_bytes;
+    }
+
+    /// So many rows are fresh, and so many more were.
+    pub(super) fn set_fresh(&self, rows: u64, merged: u64) {
+        let mut inner = self.inner.lock();
+        inner.fresh_rows = rows;
+        inner.merged_rows += merged;
     }
 
     /// A rebuild that is wanted, now being begun: `run` gives its thread.

@@ -23,6 +23,7 @@ pub(crate) mod finalizers;
 mod held;
 pub(crate) mod index;
 mod index_healing;
+mod index_merging;
 mod index_open;
 pub(crate) mod index_status;
 mod intake;

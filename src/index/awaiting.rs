@@ -9,8 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use rusqlite::{Connection, params};
 
 use crate::ids::{TraceId, UnixMillis};
-use crate::index::parent::{Child, Parent, Prefix, as_integer};
-use crate::trace::Row;
+use crate::index::parent::{Child, Newcomer, Parent, Prefix};
 
 /// How many rows back a child is remembered. Order within a key is kept by the checkpoints; what remains
 /// are lines finished at the same time, and the first ones of a day.
@@ -22,7 +21,7 @@ const MAX_PREFIXES: usize = 32;
 
 /// The children that may still find a better parent.
 ///
-/// *Invariant:* holds what the table `awaiting` holds.
+/// *Invariant:* holds what the table `awaiting` holds of merged rows.
 #[derive(Debug, Default)]
 pub(super) struct Awaiting {
     children: HashMap<i64, Child>,
@@ -43,7 +42,8 @@ impl Awaiting {
     pub(super) fn load(index: &Connection) -> rusqlite::Result<Awaiting> {
         let mut awaiting = Awaiting::default();
         let mut statement = index.prepare(
-            "SELECT awaiting.row, links, id, ts_start, key FROM awaiting JOIN rows USING (row) ORDER BY awaiting.row",
+            "SELECT awaiting.row, links, id, ts_start, key FROM awaiting JOIN rows USING (row) WHERE fresh IS NULL \
+             ORDER BY awaiting.row",
         )?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
@@ -71,17 +71,14 @@ impl Awaiting {
             // Found by name: common turns count for nothing then.
             child.prefixes.clear();
         }
-        if child.prefixes.is_empty() && child.previous_response.is_none() && child.conversation.is_none() {
-            return Ok(());
+        if child.has_links() {
+            store(index, row, &child)?;
+            self.remember(row, child);
         }
-        index
-            .prepare_cached("INSERT INTO awaiting (row, links) VALUES (?, ?)")?
-            .execute(params![row, encode(&child)])?;
-        self.remember(row, child);
         Ok(())
     }
 
-    /// Forgets the rows that are too far behind `next_row`.
+    /// Forgets the rows that are too far behind the last one that was linked, `next_row` being the next.
     pub(super) fn forget_old(&mut self, index: &Connection, next_row: i64) -> rusqlite::Result<()> {
         let horizon = next_row - WINDOW_ROWS;
         if self.oldest_first.front().is_none_or(|&row| row >= horizon) {
@@ -96,15 +93,14 @@ impl Awaiting {
     }
 
     /// The remembered rows that might take `row` as their parent, in the order of their insertion.
-    pub(super) fn possible_children(&self, row: &Row, key: i64) -> Vec<(i64, Child)> {
-        let links = &row.conversation;
+    pub(super) fn possible_children(&self, row: &Newcomer, key: i64) -> Vec<(i64, Child)> {
         let offered = [
-            links.prefixes.last().map(|&it| Link::Prefix { key, hash: as_integer(it) }),
-            links.response_id.map(|it| Link::Response { key, hash: as_integer(it) }),
-            links.conversation_id.map(|it| Link::Conversation { key, hash: as_integer(it) }),
+            row.prefix.map(|hash| Link::Prefix { key, hash }),
+            row.response.map(|hash| Link::Response { key, hash }),
+            row.conversation.map(|hash| Link::Conversation { key, hash }),
         ];
         let mut rows = Vec::new();
-        let answer = links.answer.map(as_integer);
+        let answer = row.answer;
         for link in offered.into_iter().flatten() {
             // Whose answer came back, or whose id is named, was known to the child, ended or not.
             let is_known = |child: i64| match link {
@@ -147,6 +143,24 @@ impl Awaiting {
             }
         }
     }
+}
+
+/// Keeps what a fresh row looks for until it is merged.
+pub(super) fn keep(index: &Connection, row: i64, child: &Child) -> rusqlite::Result<()> {
+    if child.has_links() { store(index, row, child) } else { Ok(()) }
+}
+
+/// Forgets it again.
+pub(super) fn discard(index: &Connection, row: i64, child: &Child) -> rusqlite::Result<()> {
+    if child.has_links() {
+        index.prepare_cached("DELETE FROM awaiting WHERE row = ?")?.execute([row])?;
+    }
+    Ok(())
+}
+
+fn store(index: &Connection, row: i64, child: &Child) -> rusqlite::Result<()> {
+    index.prepare_cached("INSERT INTO awaiting (row, links) VALUES (?, ?)")?.execute(params![row, encode(child)])?;
+    Ok(())
 }
 
 fn links(child: &Child) -> Vec<Link> {

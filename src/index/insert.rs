@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::ids::{Place, SegmentId};
-use crate::index::parent::{Child, Parent, as_integer};
+use crate::ids::{Place, SegmentId, TraceId};
+use crate::index::fresh::Fresh;
+use crate::index::parent::{Child, Newcomer, Parent, as_integer};
 use crate::index::sessions::{SessionSums, session_of_root, sum_anew};
 use crate::index::state::{Memory, WriterState};
 use crate::index::stats::rollup::{Facts, Group, Rollups};
-use crate::index::{IndexError, correct, texts};
+use crate::index::{IndexError, awaiting, correct, texts};
 use crate::trace::Row;
 
 /// What became of a batch.
@@ -24,6 +25,8 @@ pub struct BatchReport {
     pub refused: usize,
     /// The segments of the refused rows: [`super::catch_up()`] reads them.
     pub behind: BTreeSet<SegmentId>,
+    /// How many rows of the index are fresh now, at most: [`super::merge_fresh`] merges them.
+    pub fresh: u64,
 }
 
 /// Inserts rows whose lines stand at these places, in one transaction that also moves the checkpoints.
@@ -39,11 +42,33 @@ pub fn insert_batch<R: Borrow<Row>>(
     state: &mut WriterState,
     rows: &[(R, Place)],
 ) -> Result<BatchReport, IndexError> {
+    insert_rows(connection, state, rows, false)
+}
+
+/// The same, in a third of the time: the rows are fresh, until they are merged. So is every row that is inserted before
+/// all of them are, in whichever way.
+///
+/// # Errors
+/// See [`insert_batch`].
+pub fn insert_fresh<R: Borrow<Row>>(
+    connection: &mut Connection,
+    state: &mut WriterState,
+    rows: &[(R, Place)],
+) -> Result<BatchReport, IndexError> {
+    insert_rows(connection, state, rows, true)
+}
+
+fn insert_rows<R: Borrow<Row>>(
+    connection: &mut Connection,
+    state: &mut WriterState,
+    rows: &[(R, Place)],
+    is_rush: bool,
+) -> Result<BatchReport, IndexError> {
     // Which may go in is known beforehand only by what is behind; the rest the checkpoints tell.
     let waits: Vec<bool> = rows.iter().map(|(_, place)| state.must_wait(place.segment)).collect();
     let report = state.transact(connection, |index, memory| -> Result<BatchReport, IndexError> {
         let mut report = BatchReport::default();
-        let mut batch = Insertion::new(index, memory);
+        let mut batch = Insertion { is_rush, ..Insertion::new(index, memory) };
         for ((row, place), waits) in rows.iter().zip(waits) {
             let next = batch.memory.checkpoint(index, place.segment)?.indexed_to;
             let key = place.segment.bucket.key;
@@ -63,6 +88,7 @@ pub fn insert_batch<R: Borrow<Row>>(
             }
         }
         batch.finish()?;
+        report.fresh = memory.fresh_left();
         Ok(report)
     })?;
     report.behind.iter().for_each(|&segment| state.mark_behind(segment));
@@ -78,13 +104,36 @@ pub(super) struct Insertion<'a> {
     texts: texts::Pending,
     /// Checkpoints to store at the end: the last of each segment counts.
     ends: std::collections::BTreeMap<SegmentId, (u64, u64, bool)>,
+    /// Rows are to be fresh.
+    is_rush: bool,
+    /// What the database says of fresh rows.
+    fresh: Option<Fresh>,
+}
+
+/// How a row is linked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Linked<'p> {
+    /// It is fresh: when it is merged.
+    Later,
+    /// Into this session, behind its parent if it has one.
+    To { session: i64, parent: Option<&'p Parent> },
+}
+
+/// Where a row belongs.
+struct Belonging {
+    parent: Option<Parent>,
+    session: i64,
+    /// Set if it begins the session.
+    root: Option<TraceId>,
 }
 
 impl<'a> Insertion<'a> {
     pub(super) fn new(index: &'a Connection, memory: &'a mut Memory) -> Insertion<'a> {
         Insertion {
             index,
+            fresh: memory.fresh,
             memory,
+            is_rush: false,
             sums: SessionSums::default(),
             rollups: Rollups::default(),
             texts: texts::Pending::default(),
@@ -117,7 +166,11 @@ impl<'a> Insertion<'a> {
         for (segment, (indexed_to, bad_lines, is_done)) in self.ends {
             self.memory.advance(self.index, segment, indexed_to, bad_lines, is_done)?;
         }
-        self.memory.awaiting.forget_old(self.index, self.memory.next_row)
+        if self.memory.fresh != self.fresh {
+            Fresh::store(self.index, self.memory.fresh)?;
+        }
+        let next_linked = self.memory.fresh.map_or(self.memory.next_row, |fresh| fresh.first_row);
+        self.memory.awaiting.forget_old(self.index, next_linked)
     }
 
     /// Inserts a row and links it and the rows that it is the better parent of. `false` if its id is there
@@ -128,40 +181,78 @@ impl<'a> Insertion<'a> {
         }
         let key = self.memory.key(self.index, row.key)?;
         let child = Child::of(row, key);
-        // What is summed so far is not stored, but sessions of rows are.
-        let parent = child.find_parent(self.index)?;
-        let (session, root) = match &parent {
-            Some(parent) => (parent.session, None),
-            None => match session_of_root(self.index, row.id)? {
-                Some(session) => (session, None),
-                None => (self.memory.next_session, Some(row.id)),
-            },
-        };
-        if !self.store(row, place, key, session, parent.as_ref())? {
+        let is_fresh = self.is_rush || self.memory.fresh.is_some();
+        let belonging = if is_fresh { None } else { Some(self.find_belonging(&child)?) };
+        let linked = belonging
+            .as_ref()
+            .map_or(Linked::Later, |it| Linked::To { session: it.session, parent: it.parent.as_ref() });
+        if !self.store(row, place, key, linked)? {
             self.prefer_first_line(row, place)?;
             return Ok(false);
         }
-        self.memory.next_session += i64::from(root.is_some());
-        self.sums.add(session, root, row);
         let inserted = self.memory.next_row;
         self.memory.next_row += 1;
-        self.memory.awaiting.push(self.index, inserted, child, parent.as_ref())?;
-        for (row, child) in self.memory.awaiting.possible_children(row, key) {
-            self.link_anew(row, &child)?;
+        match belonging {
+            Some(belonging) => self.join(inserted, &Newcomer::of(row), child, belonging)?,
+            None => {
+                let fresh = self.memory.fresh.get_or_insert(Fresh { first_row: inserted, since: row.ts_start.0 });
+                fresh.since = fresh.since.min(row.ts_start.0);
+                awaiting::keep(self.index, inserted, &child)?;
+            }
         }
         Ok(true)
     }
 
+    /// Merges the first fresh row.
+    pub(super) fn merge(&mut self, number: i64, row: &Newcomer, child: Child) -> rusqlite::Result<()> {
+        let belonging = self.find_belonging(&child)?;
+        let parent = belonging.parent.as_ref();
+        let method = self.memory.word_of(self.index, parent.map(|parent| parent.method.name()))?;
+        self.index
+            .prepare_cached(
+                "UPDATE rows SET fresh = NULL, parent = ?2, session = ?3, session_method = ?4 WHERE row = ?1",
+            )?
+            .execute(params![number, parent.map(|parent| &parent.id), belonging.session, method])?;
+        awaiting::discard(self.index, number, &child)?;
+        if let Some(fresh) = &mut self.memory.fresh {
+            fresh.first_row = number + 1;
+        }
+        self.join(number, row, child, belonging)
+    }
+
+    fn find_belonging(&self, child: &Child) -> rusqlite::Result<Belonging> {
+        // What is summed so far is not stored, but sessions of rows are.
+        let parent = child.find_parent(self.index)?;
+        let (session, root) = match &parent {
+            Some(parent) => (parent.session, None),
+            None => match session_of_root(self.index, child.id)? {
+                Some(session) => (session, None),
+                None => (self.memory.next_session, Some(child.id)),
+            },
+        };
+        Ok(Belonging { parent, session, root })
+    }
+
+    /// Counts a row that is stored where it belongs, and links those that it is the better parent of.
+    fn join(&mut self, number: i64, row: &Newcomer, child: Child, belonging: Belonging) -> rusqlite::Result<()> {
+        let Belonging { parent, session, root } = belonging;
+        let key = child.key;
+        self.memory.next_session += i64::from(root.is_some());
+        self.sums.add(session, root, row);
+        self.memory.awaiting.push(self.index, number, child, parent.as_ref())?;
+        for (row, child) in self.memory.awaiting.possible_children(row, key) {
+            self.link_anew(row, &child)?;
+        }
+        Ok(())
+    }
+
     /// Stores a row as it is said to be linked, and counts it in its rollup.
-    pub(super) fn store(
-        &mut self,
-        row: &Row,
-        place: Place,
-        key: i64,
-        session: i64,
-        parent: Option<&Parent>,
-    ) -> rusqlite::Result<bool> {
+    pub(super) fn store(&mut self, row: &Row, place: Place, key: i64, linked: Linked<'_>) -> rusqlite::Result<bool> {
         let (index, memory) = (self.index, &mut *self.memory);
+        let (fresh, session, parent) = match linked {
+            Linked::Later => (Some(1), 0, None),
+            Linked::To { session, parent } => (None, session, parent),
+        };
         let (path, query) = match row.path.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (row.path.as_str(), None),
@@ -230,6 +321,7 @@ impl<'a> Insertion<'a> {
             segment,
             place.offset.cast_signed(),
             place.bytes,
+            fresh,
         ])?;
         if stored == 1 {
             for tag in &row.tags {
@@ -293,8 +385,9 @@ impl<'a> Insertion<'a> {
     /// Moves a row and all that descend from it to another session. A parent always stands before its
     /// children in the order of start and id, so one pass finds them.
     fn move_descendants(&mut self, child: &Child, from: i64, to: i64) -> rusqlite::Result<()> {
-        let mut members =
-            self.index.prepare_cached("SELECT row, id, parent FROM rows WHERE session = ? ORDER BY ts_start, id")?;
+        let mut members = self.index.prepare_cached(
+            "SELECT row, id, parent FROM rows WHERE session = ? AND fresh IS NULL ORDER BY ts_start, id",
+        )?;
         let members: Vec<(i64, String, Option<String>)> = members
             .query_map([from], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
@@ -316,5 +409,5 @@ const INSERT: &str = "INSERT OR IGNORE INTO rows (row, id, ts_start, duration_ms
     completion_tokens, total_tokens, cached_tokens, cache_creation_tokens, reasoning_tokens, finish_reason, \
     error_type, key, prefix_len, prefix, answer, response, conversation, parent, session, session_method, \
     client_kind, client_version, client_project, media_count, ttfb_ms, first_event_ms, req_bytes, resp_bytes, tags, \
-    segment, jsonl_offset, jsonl_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+    segment, jsonl_offset, jsonl_bytes, fresh) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";

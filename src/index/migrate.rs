@@ -12,7 +12,8 @@ pub(super) struct Migration {
     fill: fn(&Connection) -> rusqlite::Result<()>,
 }
 
-/// Every step there is: the first leads from version 1 to 2, and so on. What is older is rebuilt from the files.
+/// Every step there is: the first leads from version 1 to 2, and so on. What is older is rebuilt from the files. Indexes of
+/// lists are made by the last step alone, for they name columns that only it adds.
 const MIGRATIONS: &[Migration] = &[
     // Segments learn whose line stands first, by which a file that replaced another one is told.
     Migration {
@@ -40,21 +41,35 @@ const MIGRATIONS: &[Migration] = &[
     },
     // Filters by client, duration, tokens, attachments and end; statistics.
     Migration {
-        sql: concat!(
-            include_str!("schema_classes.sql"),
-            include_str!("schema_filters.sql"),
-            include_str!("schema_rollups.sql")
-        ),
+        sql: concat!(include_str!("schema_classes.sql"), include_str!("schema_rollups.sql")),
         fill: rollup::fill,
     },
     // Finer classes, where the requests of agents lie.
     Migration {
         sql: concat!(
-            "DROP INDEX rows_by_client_kind; DROP INDEX rows_by_stream; DROP INDEX rows_by_end; DROP INDEX rows_by_media;
-             DROP INDEX rows_by_duration; DROP INDEX rows_by_tokens;
+            "DROP INDEX IF EXISTS rows_by_client_kind; DROP INDEX IF EXISTS rows_by_stream;
+             DROP INDEX IF EXISTS rows_by_end; DROP INDEX IF EXISTS rows_by_media;
+             DROP INDEX IF EXISTS rows_by_duration; DROP INDEX IF EXISTS rows_by_tokens;
              ALTER TABLE rows DROP COLUMN duration_class; ALTER TABLE rows DROP COLUMN tokens_class;
              ALTER TABLE rows DROP COLUMN has_media;",
             include_str!("schema_classes.sql"),
+        ),
+        fill: |_| Ok(()),
+    },
+    // Rows may be fresh, and stand in few indexes then; that of time holds what filters ask for.
+    Migration {
+        sql: concat!(
+            include_str!("schema_fresh.sql"),
+            "DROP INDEX IF EXISTS rows_by_client_kind; DROP INDEX IF EXISTS rows_by_stream;
+             DROP INDEX IF EXISTS rows_by_end; DROP INDEX IF EXISTS rows_by_media;
+             DROP INDEX IF EXISTS rows_by_duration; DROP INDEX IF EXISTS rows_by_tokens;
+             DROP INDEX sessions_by_last; DROP INDEX rows_by_time; DROP INDEX rows_by_status; DROP INDEX rows_by_path;
+             DROP INDEX rows_by_target; DROP INDEX rows_by_model; DROP INDEX rows_by_key; DROP INDEX rows_by_session;
+             DROP INDEX rows_by_project; DROP INDEX rows_by_segment; DROP INDEX rows_by_id; DROP INDEX rows_by_prefix;
+             DROP INDEX rows_by_response; DROP INDEX rows_by_conversation; DROP VIEW traces;",
+            include_str!("schema_view.sql"),
+            include_str!("schema_links.sql"),
+            include_str!("schema_lists.sql"),
             include_str!("schema_filters.sql"),
         ),
         fill: |_| Ok(()),

@@ -22,12 +22,16 @@ mod batch;
 mod catch_up;
 mod classes;
 mod correct;
+mod fresh;
 mod insert;
+mod merge;
 mod migrate;
 mod parent;
 mod remove;
 mod state;
 
+#[cfg(test)]
+mod fresh_tests;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
@@ -39,7 +43,8 @@ mod tests;
 
 pub use catch_up::{Budget, Progress, bad_lines, catch_up};
 pub use correct::set_media_count;
-pub use insert::{BatchReport, insert_batch};
+pub use insert::{BatchReport, insert_batch, insert_fresh};
+pub use merge::{Merged, merge_fresh};
 pub use remove::remove_segment;
 pub use state::WriterState;
 

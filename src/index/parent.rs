@@ -23,6 +23,39 @@ pub(super) struct Child {
     pub(super) prefixes: Vec<Prefix>,
 }
 
+/// A row that is being linked: what it counts as, and what others may know it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Newcomer {
+    pub(super) id: TraceId,
+    pub(super) ts_start: UnixMillis,
+    pub(super) ts_end: UnixMillis,
+    pub(super) status: i32,
+    /// The hash of all its turns.
+    pub(super) prefix: Option<i64>,
+    /// The fingerprint of its answer.
+    pub(super) answer: Option<i64>,
+    /// Its answer's own id.
+    pub(super) response: Option<i64>,
+    pub(super) conversation: Option<i64>,
+}
+
+impl Newcomer {
+    /// Of a row that is inserted.
+    pub(super) fn of(row: &Row) -> Newcomer {
+        let links = &row.conversation;
+        Newcomer {
+            id: row.id,
+            ts_start: row.ts_start,
+            ts_end: row.ts_end,
+            status: row.status,
+            prefix: links.prefixes.last().copied().map(as_integer),
+            answer: links.answer.map(as_integer),
+            response: links.response_id.map(as_integer),
+            conversation: links.conversation_id.map(as_integer),
+        }
+    }
+}
+
 /// A strict prefix of a request's turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prefix {
@@ -58,6 +91,11 @@ pub(super) fn as_integer(hash: [u8; 8]) -> i64 {
 }
 
 impl Child {
+    /// Whether it looks for anything.
+    pub(super) fn has_links(&self) -> bool {
+        !self.prefixes.is_empty() || self.previous_response.is_some() || self.conversation.is_some()
+    }
+
     /// What a row looks for.
     pub(super) fn of(row: &Row, key: i64) -> Child {
         let links = &row.conversation;
@@ -95,7 +133,7 @@ impl Child {
         let Some(response) = self.previous_response else { return Ok(None) };
         index
             .prepare_cached(
-                "SELECT id, session FROM rows WHERE response = ?1 AND key = ?2 \
+                "SELECT id, session FROM rows WHERE response = ?1 AND key = ?2 AND fresh IS NULL \
                  AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) ORDER BY ts_start DESC, id DESC LIMIT 1",
             )?
             .query_row(params![response, self.key, self.ts_start.0, self.id.to_string()], |row| {
@@ -108,7 +146,7 @@ impl Child {
         let Some(conversation) = self.conversation else { return Ok(None) };
         index
             .prepare_cached(
-                "SELECT id, session FROM rows WHERE conversation = ?1 AND key = ?2 \
+                "SELECT id, session FROM rows WHERE conversation = ?1 AND key = ?2 AND fresh IS NULL \
                  AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) AND ts_start + duration_ms <= ?3 \
                  ORDER BY ts_start DESC, id DESC LIMIT 1",
             )?
@@ -139,7 +177,7 @@ impl Child {
         let wanted = vec!["(?)"; 32].join(",");
         let mut statement = index.prepare_cached(&format!(
             "WITH wanted (hash) AS (VALUES {wanted}) SELECT hash FROM wanted WHERE EXISTS \
-             (SELECT 1 FROM rows WHERE prefix = hash AND key = ? AND ts_start <= ?)"
+             (SELECT 1 FROM rows WHERE prefix = hash AND key = ? AND ts_start <= ? AND fresh IS NULL)"
         ))?;
         let hashes = (0..32).map(|at| chunk.get(at).map(|prefix| prefix.hash));
         let given = hashes.chain([Some(self.key), Some(self.ts_start.0)]);
@@ -152,7 +190,7 @@ impl Child {
     /// The best of the candidates whose whole request is this prefix.
     fn find_at(&self, index: &Connection, prefix: Prefix) -> rusqlite::Result<Option<Parent>> {
         let mut statement = index.prepare_cached(
-            "SELECT id, ts_start, answer, session FROM rows WHERE prefix = ?1 AND key = ?2 \
+            "SELECT id, ts_start, answer, session FROM rows WHERE prefix = ?1 AND key = ?2 AND fresh IS NULL \
              AND ts_start <= ?3 AND (ts_start < ?3 OR id < ?4) AND (ts_start + duration_ms <= ?3 OR answer = ?6) \
              ORDER BY ts_start DESC, id DESC LIMIT ?5",
         )?;

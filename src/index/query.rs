@@ -14,13 +14,17 @@ use crate::index::texts::Snippet;
 use crate::protocol::Protocol;
 
 mod fresh;
+mod gather;
+mod look;
 mod plan;
 pub mod selection;
 mod sql;
 pub mod stored;
 pub mod tail;
 mod windows;
+mod words;
 
+pub(super) use gather::register;
 pub(super) use plan::{conditions, conditions_behind, fewest, pick};
 
 /// A trace as the read API shows it. Its members are the contract's, in its order, then those added.

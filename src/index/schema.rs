@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::ids::UnixMillis;
 use crate::index::files::set_aside;
 use crate::index::migrate::{self, migrations_from};
+use crate::index::query;
 
 /// `PRAGMA user_version`: the version of the conversations' hashes, and in its last three digits that of the schema
 /// below, raised with every change to it. An index of an earlier schema is migrated where it stands; one of other
@@ -20,8 +21,13 @@ use crate::index::migrate::{self, migrations_from};
 pub const VERSION: i32 = 1000 * crate::session::HASH_VERSION as i32 + migrate::LATEST;
 
 /// Tables and view.
-pub(super) const TABLES: &str =
-    concat!(include_str!("schema.sql"), include_str!("schema_classes.sql"), include_str!("schema_rollups.sql"));
+pub(super) const TABLES: &str = concat!(
+    include_str!("schema.sql"),
+    include_str!("schema_classes.sql"),
+    include_str!("schema_rollups.sql"),
+    include_str!("schema_fresh.sql"),
+    include_str!("schema_view.sql")
+);
 /// The indexes by which traces are once each, and found as parents.
 pub(super) const LINK_INDEXES: &str = include_str!("schema_links.sql");
 /// The other indexes.
@@ -136,7 +142,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // Without it, SQLite plans a statement anew for every value bound beside a partial index: half of an insert.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(128);
-    Ok(())
+    query::register(connection)
 }
 
 fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::described::{Param, time};
 use crate::ids::{TraceId, UnixMillis};
 use crate::index::filter::BadParam;
+use crate::index::parent::Newcomer;
 use crate::index::query::as_text;
-use crate::trace::Row;
 
 /// One session as the read API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -177,8 +177,8 @@ impl Sum {
 }
 
 impl SessionSums {
-    /// Counts a row that was inserted. `root` is given when it begins the session.
-    pub(super) fn add(&mut self, session: i64, root: Option<TraceId>, row: &Row) {
+    /// Counts a row that was linked. `root` is given when it begins the session.
+    pub(super) fn add(&mut self, session: i64, root: Option<TraceId>, row: &Newcomer) {
         let sum = self.pending.entry(session).or_insert_with(|| Sum::of_none(row.ts_start, row.id));
         sum.root = sum.root.or(root);
         sum.count(row.ts_start, row.id, row.status);
@@ -233,7 +233,7 @@ pub(super) fn sum_anew(index: &Connection, session: i64) -> rusqlite::Result<()>
         .prepare_cached(
             "UPDATE sessions SET (turns, ok_count, err_count) = (SELECT count(*), \
              coalesce(sum(status BETWEEN 200 AND 299), 0), coalesce(sum(status >= 400), 0) \
-             FROM rows WHERE session = ?1) WHERE session = ?1",
+             FROM rows WHERE session = ?1 AND fresh IS NULL) WHERE session = ?1",
         )?
         .execute([session])?;
     bound_anew(index, session)
@@ -242,7 +242,9 @@ pub(super) fn sum_anew(index: &Connection, session: i64) -> rusqlite::Result<()>
 /// Finds a session's first start and newest row again.
 fn bound_anew(index: &Connection, session: i64) -> rusqlite::Result<()> {
     let newest: Option<(String, i64)> = index
-        .prepare_cached("SELECT id, ts_start FROM rows WHERE session = ? ORDER BY ts_start DESC, id DESC LIMIT 1")?
+        .prepare_cached(
+            "SELECT id, ts_start FROM rows WHERE session = ? AND fresh IS NULL ORDER BY ts_start DESC, id DESC LIMIT 1",
+        )?
         .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((last_id, last_ts)) = newest else {
@@ -251,7 +253,7 @@ fn bound_anew(index: &Connection, session: i64) -> rusqlite::Result<()> {
     };
     index
         .prepare_cached(
-            "UPDATE sessions SET first_ts = (SELECT min(ts_start) FROM rows WHERE session = ?1), \
+            "UPDATE sessions SET first_ts = (SELECT min(ts_start) FROM rows WHERE session = ?1 AND fresh IS NULL), \
              last_ts = ?2, last_id = ?3 WHERE session = ?1",
         )?
         .execute(params![session, last_ts, last_id])?;

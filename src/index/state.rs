@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::ids::{KeyHash, SegmentId, TraceId};
 use crate::index::awaiting::Awaiting;
+use crate::index::fresh::Fresh;
 use crate::index::texts;
 use crate::store::lease::Leases;
 
@@ -35,6 +36,8 @@ pub(super) struct Memory {
     pub(super) segments: HashMap<SegmentId, Checkpoint>,
     pub(super) next_row: i64,
     pub(super) next_session: i64,
+    /// While rows are to be merged; new ones are fresh too then.
+    pub(super) fresh: Option<Fresh>,
     /// Rows' texts go in too.
     pub(super) keeps_texts: bool,
     pub(super) awaiting: Awaiting,
@@ -121,15 +124,23 @@ impl Memory {
                 segments.insert(id, Checkpoint { segment: row.get(1)?, indexed_to, is_done: row.get(3)?, first_trace });
             }
         }
+        let next_row = one("SELECT coalesce(max(row), 0) + 1 FROM rows")?;
         Ok(Memory {
             words: HashMap::new(),
             keys: HashMap::new(),
             segments,
-            next_row: one("SELECT coalesce(max(row), 0) + 1 FROM rows")?,
+            next_row,
+            // Those that are gone may have been the last ones, whose numbers are given again.
+            fresh: Fresh::load(connection)?.map(|it| Fresh { first_row: it.first_row.min(next_row), ..it }),
             next_session: one("SELECT coalesce(max(session), 0) + 1 FROM sessions")?,
             keeps_texts: texts::bytes_kept(connection)?.is_some(),
             awaiting: Awaiting::load(connection)?,
         })
+    }
+
+    /// How many rows are fresh, at most.
+    pub(super) fn fresh_left(&self) -> u64 {
+        self.fresh.map_or(0, |fresh| (self.next_row - fresh.first_row).max(0).cast_unsigned())
     }
 
     /// The number of a word, given now if it is new.

@@ -35,6 +35,10 @@ pub(super) fn turns(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+pub(super) fn merge_all(index: &mut Connection, state: &mut WriterState) {
+    while merge_fresh(index, state, 7).unwrap().merged > 0 {}
+}
+
 pub(super) fn whole(index: &mut Connection, state: &mut WriterState, layout: &Layout) -> Progress {
     catch_up(index, state, layout, read_row, Budget::WHOLE).unwrap()
 }
@@ -389,7 +393,7 @@ proptest! {
     #[test]
     fn the_same_lines_give_the_same_rows_in_any_batching(
         steps in life(),
-        cuts in proptest::collection::vec((1..12usize, 0..4u8), 1..12),
+        cuts in proptest::collection::vec((1..12usize, 0..8u8), 1..12),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
@@ -419,6 +423,17 @@ proptest! {
                     insert_batch(&mut live, &mut state, batch).unwrap();
                     state = WriterState::new();
                 }
+                3 | 4 => {
+                    insert_fresh(&mut live, &mut state, batch).unwrap();
+                }
+                5 => {
+                    insert_fresh(&mut live, &mut state, batch).unwrap();
+                    merge_fresh(&mut live, &mut state, *size).unwrap();
+                }
+                6 => {
+                    insert_fresh(&mut live, &mut state, batch).unwrap();
+                    state = WriterState::new();
+                }
                 _ => {
                     insert_batch(&mut live, &mut state, batch).unwrap();
                     catch_up(&mut live, &mut state, &layout, read_row, Budget { bytes: 1000 }).unwrap();
@@ -429,6 +444,7 @@ proptest! {
             }
         }
         whole(&mut live, &mut state, &layout);
+        merge_all(&mut live, &mut state);
         prop_assert_eq!(&dump(&live), &expected);
 
         // One by one, without a file ever being read.

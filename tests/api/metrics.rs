@@ -158,6 +158,7 @@ fn whatever_health_counts_stands_in_the_metrics() {
         ("retention_max_bytes", &storage["max_bytes"]),
         ("disk_total_bytes", &storage["disk_total_bytes"]),
         ("index_rows_waiting", &index["rows_waiting"]),
+        ("index_fresh_rows", &index["fresh_rows"]),
         ("index_behind_segments", &index["behind_segments"]),
         ("index_behind_bytes", &index["behind_bytes"]),
     ] {

@@ -305,7 +305,10 @@ pub(crate) fn ask(api: SocketAddr, data_dir: &Path, method: &str, path: &str, bo
 
 /// Whether the index has all that the files have.
 pub(crate) fn is_current(index: &Value) -> bool {
-    index["state"] == "current" && index["rows_waiting"] == 0 && index["behind_segments"] == 0
+    index["state"] == "current"
+        && index["rows_waiting"] == 0
+        && index["fresh_rows"] == 0
+        && index["behind_segments"] == 0
 }
 
 fn named(list: &Value, name: &str) -> Value {

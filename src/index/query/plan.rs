@@ -7,9 +7,11 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::sql::Sql;
 use super::windows::{Asked, Measures, pick_by_gathering, pick_by_windows};
+use super::words::pick_by_words;
 use crate::ids::{KeyHash, ShortKey};
 use crate::index::classes::class_of;
 use crate::index::filter::{Cursor, Filter, KeyFilter, PathFilter, StatusFilter};
+use crate::index::fresh::Fresh;
 
 /// So many values of a column are merged, each from its own stretch of the index.
 const MAX_ARMS: usize = 32;
@@ -32,6 +34,8 @@ pub(super) struct Narrowing {
     pub(super) values: Values,
     /// What must hold beside the column's value, for the same index.
     pub(super) also: Option<(&'static str, Vec<Value>)>,
+    /// The same of any row, where the values are only those that merged rows have, and there are fresh rows.
+    pub(super) holds: Option<(&'static str, Vec<Value>)>,
 }
 
 /// What a column may be.
@@ -58,8 +62,19 @@ pub(in crate::index) fn pick(
 }
 
 fn pick_measured(asked: Asked<'_>, measures: Measures) -> rusqlite::Result<Vec<i64>> {
+    let Asked { index, filter, limit, .. } = asked;
+    let fresh = Fresh::load(index)?;
+    let Some(narrowings) = narrowings(index, filter, fresh)? else { return Ok(Vec::new()) };
+    let Some(fresh) = fresh else { return pick_merged(asked, narrowings, measures) };
+    let fresh = pick_fresh(asked, &narrowings, fresh)?;
+    let merged =
+        if narrowings.iter().any(Narrowing::is_empty) { Vec::new() } else { pick_merged(asked, narrowings, measures)? };
+    if fresh.is_empty() { Ok(merged) } else { newest_of(index, [merged, fresh].concat(), limit) }
+}
+
+/// The same of rows that are merged; of others too where time or labels lead.
+fn pick_merged(asked: Asked<'_>, narrowings: Vec<Narrowing>, measures: Measures) -> rusqlite::Result<Vec<i64>> {
     let Asked { index, filter, cursor, limit } = asked;
-    let Some(narrowings) = narrowings(index, filter)? else { return Ok(Vec::new()) };
     let ways: Vec<usize> = (0..narrowings.len()).filter(|at| narrowings[*at].index.is_some()).collect();
     let (in_order, in_any_order): (Vec<usize>, Vec<usize>) = ways.iter().partition(|at| narrowings[**at].is_in_order());
     // One alone is walked or gathered, however many it lets through.
@@ -68,6 +83,11 @@ fn pick_measured(asked: Asked<'_>, measures: Measures) -> rusqlite::Result<Vec<i
         _ => count_all(index, filter, cursor, &narrowings, &ways, measures.few_rows)?.few,
     };
     if few.is_none() {
+        for at in &in_any_order {
+            if let Some(found) = pick_by_words(asked, &narrowings, *at, measures)? {
+                return Ok(found);
+            }
+        }
         for at in in_any_order {
             if let Some(found) = pick_by_gathering(asked, &narrowings, at, measures)? {
                 return Ok(found);
@@ -80,6 +100,30 @@ fn pick_measured(asked: Asked<'_>, measures: Measures) -> rusqlite::Result<Vec<i
     let sql = plan(narrowings, few.or(in_order.first().copied()), filter, limit, cursor);
     let mut statement = index.prepare_cached(&sql.text)?;
     statement.query_map(params_from_iter(sql.bound), |row| row.get(0))?.collect()
+}
+
+/// The same of rows that are fresh. They are looked at one after the other, in the index of time.
+fn pick_fresh(asked: Asked<'_>, narrowings: &[Narrowing], fresh: Fresh) -> rusqlite::Result<Vec<i64>> {
+    let Asked { index, filter, cursor, limit } = asked;
+    let mut sql = Sql::default();
+    sql.push(
+        "SELECT row FROM rows INDEXED BY rows_by_time WHERE ts_start >= ? AND row >= ? AND fresh = 1",
+        [Value::Integer(fresh.since), Value::Integer(fresh.first_row)],
+    );
+    sql.push_rest(filter, cursor, narrowings);
+    sql.push_newest(limit);
+    let mut statement = index.prepare_cached(&sql.text)?;
+    statement.query_map(params_from_iter(sql.bound), |row| row.get(0))?.collect()
+}
+
+/// So many of these rows, newest first and each once.
+fn newest_of(index: &Connection, rows: Vec<i64>, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    let mut order = index.prepare_cached("SELECT ts_start, id, row FROM rows WHERE row = ?")?;
+    let order = rows.iter().map(|number| order.query_row([number], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))));
+    let mut order: Vec<(i64, String, i64)> = order.collect::<rusqlite::Result<_>>()?;
+    order.sort_unstable_by(|one, other| other.cmp(one));
+    order.dedup();
+    Ok(order.into_iter().take(limit).map(|it| it.2).collect())
 }
 
 /// Start and id of the row with this rank among those that pass, the newest having rank 0.
@@ -101,7 +145,7 @@ pub(in crate::index) fn conditions_behind(
     filter: &Filter,
     cursor: Option<Cursor>,
 ) -> rusqlite::Result<Option<Sql>> {
-    let Some(narrowings) = narrowings(index, filter)? else { return Ok(None) };
+    let Some(narrowings) = narrowings(index, filter, Fresh::load(index)?)? else { return Ok(None) };
     let mut sql = Sql::default();
     sql.push_rest(filter, cursor, &narrowings);
     Ok(Some(sql))
@@ -114,15 +158,21 @@ pub(in crate::index) fn fewest(
     cursor: Option<Cursor>,
     most: i64,
 ) -> rusqlite::Result<Option<i64>> {
-    let Some(narrowings) = narrowings(index, filter)? else { return Ok(Some(0)) };
+    // Too many, if nobody has counted the fresh ones.
+    if Fresh::load(index)?.is_some() {
+        return Ok(Some(most));
+    }
+    let Some(narrowings) = narrowings(index, filter, None)? else { return Ok(Some(0)) };
     let counts = narrowings.iter().map(|it| count(index, filter, cursor, it, most));
     counts.collect::<rusqlite::Result<Vec<i64>>>().map(|counts| counts.into_iter().min())
 }
 
-/// The rows that pass, newest first, read along one index; `None` if nothing can pass.
+/// The rows that pass, newest first, read along one index, which is that of time while there are fresh ones; `None` if
+/// nothing can pass.
 fn walk(index: &Connection, filter: &Filter, limit: usize, cursor: Option<Cursor>) -> rusqlite::Result<Option<Sql>> {
-    let Some(narrowings) = narrowings(index, filter)? else { return Ok(None) };
-    let way_in = choose(index, filter, cursor, &narrowings)?;
+    let fresh = Fresh::load(index)?;
+    let Some(narrowings) = narrowings(index, filter, fresh)? else { return Ok(None) };
+    let way_in = if fresh.is_some() { None } else { choose(index, filter, cursor, &narrowings)? };
     Ok(Some(plan(narrowings, way_in, filter, limit, cursor)))
 }
 
@@ -138,22 +188,20 @@ fn plan(
     let mut sql = Sql::default();
     match &way_in {
         // The arms of one index are merged in order, each read only as far as needed.
-        Some(Narrowing { index: Some(name), column, values: Values::These(values), also }) => {
+        Some(narrowing @ Narrowing { index: Some(name), values: Values::These(values), .. }) => {
             for (at, value) in values.iter().enumerate() {
                 if at > 0 {
                     sql.push(" UNION ALL ", []);
                 }
-                let from = walked(name);
-                let text = format!("SELECT row, ts_start, id FROM {from} WHERE {column} = ?");
-                sql.push(&text, [Value::Integer(*value)]);
-                sql.push_also(also);
+                sql.push(&format!("SELECT row, ts_start, id FROM {} WHERE ", walked(name)), []);
+                sql.push_entries_of(narrowing, *value);
                 sql.push_rest(filter, cursor, &narrowings);
             }
         }
         // Few rows, known by counting: gathered and sorted.
         Some(narrowing @ Narrowing { index: Some(name), .. }) => {
             sql.push(&format!("SELECT row, ts_start, id FROM {} WHERE ", walked(name)), []);
-            sql.push_values(narrowing);
+            sql.push_entries(narrowing);
             sql.push_rest(filter, cursor, &narrowings);
         }
         _ => {
@@ -161,8 +209,7 @@ fn plan(
             sql.push_rest(filter, cursor, &narrowings);
         }
     }
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    sql.push(" ORDER BY ts_start DESC, id DESC LIMIT ?", [Value::Integer(limit)]);
+    sql.push_newest(limit);
     sql
 }
 
@@ -234,7 +281,7 @@ fn count(
     }
     let mut sql = Sql::default();
     sql.push(&format!("SELECT count(*) FROM (SELECT 1 FROM {} WHERE ", entries_of(narrowing)), []);
-    sql.push_values(narrowing);
+    sql.push_entries(narrowing);
     sql.push_times(filter, cursor);
     sql.push(" LIMIT ?)", [Value::Integer(most)]);
     index.prepare_cached(&sql.text)?.query_row(params_from_iter(sql.bound), |row| row.get(0))
@@ -258,6 +305,11 @@ pub(super) fn entries_of(narrowing: &Narrowing) -> String {
 }
 
 impl Narrowing {
+    /// Whether no merged row can have any of its values.
+    fn is_empty(&self) -> bool {
+        matches!(&self.values, Values::These(values) if values.is_empty())
+    }
+
     /// How many values of its column are named, at least 1.
     pub(super) fn values_named(&self) -> usize {
         if let Values::These(values) = &self.values { values.len().max(1) } else { 1 }
@@ -270,14 +322,22 @@ impl Narrowing {
     }
 }
 
-/// The filters beside time, most selective kinds first; `None` if one can match nothing.
-fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Vec<Narrowing>>> {
+/// The filters beside time, most selective kinds first; `None` if one can match nothing. One that can match nothing that
+/// is merged is empty.
+fn narrowings(index: &Connection, filter: &Filter, fresh: Option<Fresh>) -> rusqlite::Result<Option<Vec<Narrowing>>> {
     let mut found = Vec::new();
-    let plain =
-        |index, column, values| Narrowing { index: Some(index), column, values: Values::These(values), also: None };
+    let of = |index, column, values| Narrowing { index: Some(index), column, values, also: None, holds: None };
+    let plain = |index, column, values| of(index, column, Values::These(values));
+    let if_fresh = |condition, values: &[i64]| {
+        fresh.map(|_| (condition, values.iter().copied().map(Value::Integer).collect::<Vec<_>>()))
+    };
     if let Some(root) = &filter.session_root {
         let session = number(index, "SELECT session FROM sessions WHERE root = ?", root)?;
-        found.push(plain("rows_by_session", "session", session));
+        // A fresh row seems to be a session of its own.
+        let condition = "(session = ? OR (fresh = 1 AND rows.id = ?))";
+        let known = Value::Integer(session.first().copied().unwrap_or(-1));
+        let holds = fresh.map(|_| (condition, vec![known, Value::Text(root.clone())]));
+        found.push(Narrowing { holds, ..plain("rows_by_session", "session", session) });
     }
     if let Some(tag) = &filter.tag {
         found.push(plain(TAGS, "tag", word(index, tag)?));
@@ -286,26 +346,28 @@ fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Ve
         found.push(plain("rows_by_project", "client_project", word(index, project)?));
     }
     if let Some(path) = &filter.path {
-        found.push(path_narrowing(index, path)?);
+        found.push(path_narrowing(index, path, fresh)?);
     }
     if let Some(key) = filter.key {
         let values = keys(index, key)?;
-        found.push(Narrowing { index: Some("rows_by_key"), column: "key", values, also: None });
+        found.push(of("rows_by_key", "key", values));
     }
     if let Some(min_ms) = filter.min_ms.filter(|it| *it > 0) {
-        let classes = classes(index, "duration_class", min_ms)?;
+        let classes = occurring(index, "rows_by_duration", "duration_class", class_of(min_ms), i64::MAX)?;
         let also = Some(("duration_ms >= ?", vec![Value::Integer(min_ms)]));
-        found.push(Narrowing { also, ..plain("rows_by_duration", "duration_class", classes) });
+        let holds = if_fresh("duration_ms >= ?", &[min_ms]);
+        found.push(Narrowing { also, holds, ..plain("rows_by_duration", "duration_class", classes) });
     }
     if let Some(min_tokens) = filter.min_tokens {
-        let classes = classes(index, "tokens_class", min_tokens)?;
+        let classes = occurring(index, "rows_by_tokens", "tokens_class", class_of(min_tokens), i64::MAX)?;
         let also = Some(("total_tokens >= ?", vec![Value::Integer(min_tokens)]));
-        found.push(Narrowing { also, ..plain("rows_by_tokens", "tokens_class", classes) });
+        let holds = if_fresh("total_tokens >= ?", &[min_tokens]);
+        found.push(Narrowing { also, holds, ..plain("rows_by_tokens", "tokens_class", classes) });
     }
     match filter.has_media {
         Some(true) => found.push(plain("rows_by_media", "has_media", vec![1])),
         Some(false) => {
-            found.push(Narrowing { index: None, column: "has_media", values: Values::Null, also: None });
+            found.push(Narrowing { index: None, ..of("rows_by_media", "has_media", Values::Null) });
         }
         None => {}
     }
@@ -322,19 +384,29 @@ fn narrowings(index: &Connection, filter: &Filter) -> rusqlite::Result<Option<Ve
         found.push(plain("rows_by_model", "model", word(index, model)?));
     }
     if let Some(status) = filter.status {
-        found.push(plain("rows_by_status", "status", statuses(index, status)?));
+        let (holds, statuses) = match status {
+            StatusFilter::Exactly(status) => (None, vec![i64::from(status)]),
+            StatusFilter::Class(class) => {
+                let (first, end) = (i64::from(class) * 100, (i64::from(class) + 1) * 100);
+                (
+                    if_fresh("status >= ? AND status < ?", &[first, end]),
+                    occurring(index, "rows_by_status", "status", first, end)?,
+                )
+            }
+        };
+        found.push(Narrowing { holds, ..plain("rows_by_status", "status", statuses) });
     }
-    let is_empty = |it: &Narrowing| matches!(&it.values, Values::These(values) if values.is_empty());
-    if found.iter().any(is_empty) { Ok(None) } else { Ok(Some(found)) }
+    let is_nothing = |it: &Narrowing| it.is_empty() && it.holds.is_none();
+    if found.iter().any(is_nothing) { Ok(None) } else { Ok(Some(found)) }
 }
 
-fn path_narrowing(index: &Connection, filter: &PathFilter) -> rusqlite::Result<Narrowing> {
+fn path_narrowing(index: &Connection, filter: &PathFilter, fresh: Option<Fresh>) -> rusqlite::Result<Narrowing> {
     let text = |text: &str| Value::Text(text.to_owned());
-    let by_path = |values, also| Narrowing { index: Some("rows_by_path"), column: "path", values, also };
-    let by_target =
-        |values, also| Narrowing { index: Some("rows_by_target"), column: "path", values, also: Some(also) };
+    let by = |name, values, also| Narrowing { index: Some(name), column: "path", values, also, holds: None };
+    let by_path = |values| by("rows_by_path", values, None);
+    let by_target = |values, also| by("rows_by_target", values, Some(also));
     Ok(match filter {
-        PathFilter::AnyQuery(path) => by_path(Values::These(word(index, path)?), None),
+        PathFilter::AnyQuery(path) => by_path(Values::These(word(index, path)?)),
         PathFilter::Target { path, query } => {
             by_target(Values::These(word(index, path)?), ("query = ?", vec![text(query)]))
         }
@@ -343,7 +415,12 @@ fn path_narrowing(index: &Connection, filter: &PathFilter) -> rusqlite::Result<N
                 Values::These(word(index, path)?),
                 ("query >= ? AND query < ?", vec![text(query), text(&format!("{query}{LAST}"))]),
             ),
-            None => by_path(paths_between(index, prefix, &format!("{prefix}{LAST}"))?, None),
+            None => {
+                let last = format!("{prefix}{LAST}");
+                let condition = "EXISTS (SELECT 1 FROM words WHERE word = rows.path AND text >= ? AND text < ?)";
+                let holds = fresh.map(|_| (condition, vec![text(prefix), text(&last)]));
+                Narrowing { holds, ..by_path(paths_between(index, prefix, &last)?) }
+            }
         },
     })
 }
@@ -351,7 +428,7 @@ fn path_narrowing(index: &Connection, filter: &PathFilter) -> rusqlite::Result<N
 fn paths_between(index: &Connection, first: &str, last: &str) -> rusqlite::Result<Values> {
     let mut statement = index.prepare_cached(
         "SELECT word FROM words WHERE text >= ? AND text < ? \
-         AND EXISTS (SELECT 1 FROM rows WHERE rows.path = word) LIMIT ?",
+         AND EXISTS (SELECT 1 FROM rows WHERE rows.path = word AND fresh IS NULL) LIMIT ?",
     )?;
     let words: Vec<i64> =
         statement.query_map((first, last, MAX_ARMS as i64 + 1), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
@@ -386,22 +463,11 @@ fn keys(index: &Connection, filter: KeyFilter) -> rusqlite::Result<Values> {
     Ok(if keys.len() <= MAX_ARMS { Values::These(keys) } else { Values::KeysBetween(first, last) })
 }
 
-/// The statuses that occur.
-fn statuses(index: &Connection, filter: StatusFilter) -> rusqlite::Result<Vec<i64>> {
-    match filter {
-        StatusFilter::Exactly(status) => Ok(vec![i64::from(status)]),
-        StatusFilter::Class(class) => occurring(index, "status", i64::from(class) * 100, (i64::from(class) + 1) * 100),
-    }
-}
-
-/// The classes that occur and may hold so large a number.
-fn classes(index: &Connection, column: &str, least: i64) -> rusqlite::Result<Vec<i64>> {
-    occurring(index, column, class_of(least), i64::MAX)
-}
-
-/// The values of a column that occur from `from` on and before `end`, each found by one step into its index.
-fn occurring(index: &Connection, column: &str, mut from: i64, end: i64) -> rusqlite::Result<Vec<i64>> {
-    let sql = format!("SELECT min({column}) FROM rows WHERE {column} >= ? AND {column} < ?");
+/// The values of a column that merged rows have from `from` on and before `end`, each found by one step into its index.
+fn occurring(index: &Connection, name: &str, column: &str, mut from: i64, end: i64) -> rusqlite::Result<Vec<i64>> {
+    let sql = format!(
+        "SELECT min({column}) FROM rows INDEXED BY {name} WHERE {column} >= ? AND {column} < ? AND fresh IS NULL"
+    );
     let mut next = index.prepare_cached(&sql)?;
     let mut found = Vec::new();
     while let Some(value) = next.query_row((from, end), |row| row.get::<_, Option<i64>>(0))? {

@@ -21,6 +21,9 @@ impl Sql {
     /// A narrowing as a condition on a row. What stands elsewhere is looked up for that row: it may be read for a few
     /// rows only, and gathering thousands of words takes milliseconds.
     pub(super) fn push_narrowing(&mut self, narrowing: &Narrowing) {
+        if let Some((condition, values)) = &narrowing.holds {
+            return self.push(condition, values.iter().cloned());
+        }
         match &narrowing.values {
             _ if narrowing.index == Some(TAGS) => {
                 self.push("EXISTS (SELECT 1 FROM tags WHERE ", []);
@@ -41,8 +44,8 @@ impl Sql {
         }
     }
 
-    /// The same on an entry of its index.
-    pub(super) fn push_values(&mut self, narrowing: &Narrowing) {
+    /// The same by the values that are known.
+    fn push_values(&mut self, narrowing: &Narrowing) {
         let column = narrowing.column;
         match &narrowing.values {
             Values::These(values) => {
@@ -62,6 +65,26 @@ impl Sql {
         self.push_also(&narrowing.also);
     }
 
+    /// The same, of one of its values, as that of an index.
+    pub(super) fn push_entries_of(&mut self, narrowing: &Narrowing, value: i64) {
+        self.push(&format!("{} = ?", narrowing.column), [Value::Integer(value)]);
+        self.push_also(&narrowing.also);
+        self.push_merged(narrowing);
+    }
+
+    /// A narrowing as the condition on an entry of its index.
+    pub(super) fn push_entries(&mut self, narrowing: &Narrowing) {
+        self.push_values(narrowing);
+        self.push_merged(narrowing);
+    }
+
+    /// Fresh rows have labels, but stand in no index of a list.
+    fn push_merged(&mut self, narrowing: &Narrowing) {
+        if narrowing.index != Some(TAGS) {
+            self.push(" AND fresh IS NULL", []);
+        }
+    }
+
     pub(super) fn push_also(&mut self, also: &Option<(&'static str, Vec<Value>)>) {
         if let Some((condition, values)) = also {
             self.push(&format!(" AND {condition}"), values.iter().cloned());
@@ -79,6 +102,12 @@ impl Sql {
             self.push(" AND ", []);
             self.push_narrowing(narrowing);
         }
+    }
+
+    /// So many, newest first.
+    pub(super) fn push_newest(&mut self, limit: usize) {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.push(" ORDER BY ts_start DESC, id DESC LIMIT ?", [Value::Integer(limit)]);
     }
 
     /// The bounds in time, which every index has as its second part.

@@ -178,7 +178,7 @@ pub fn odd_session(connection: &Connection) -> rusqlite::Result<Option<String>> 
     connection
         .prepare(
             "WITH counted AS (SELECT session, count(*) AS turns, total(status BETWEEN 200 AND 299) AS ok,
-                 total(status >= 400) AS err FROM rows GROUP BY session)
+                 total(status >= 400) AS err FROM rows WHERE fresh IS NULL GROUP BY session)
              SELECT coalesce(root, counted.session) FROM sessions FULL JOIN counted ON counted.session = sessions.session
              WHERE sessions.turns IS NOT counted.turns OR ok_count IS NOT ok OR err_count IS NOT err LIMIT 1",
         )?

@@ -53,8 +53,8 @@ pub(super) fn join_sessions(index: &Connection) -> rusqlite::Result<()> {
 
 /// Sums each session from its rows, which its index gives one session after the other.
 pub(super) fn sum_sessions(index: &Connection) -> rusqlite::Result<()> {
-    let mut statement =
-        index.prepare("SELECT session, ts_start, id, status FROM rows ORDER BY session, ts_start, id")?;
+    let mut statement = index
+        .prepare("SELECT session, ts_start, id, status FROM rows WHERE fresh IS NULL ORDER BY session, ts_start, id")?;
     let mut rows = statement.query([])?;
     let mut current: Option<(i64, Sum)> = None;
     while let Some(row) = rows.next()? {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use crate::ids::SegmentId;
 use crate::index::awaiting;
 use crate::index::files::{remove, staging};
-use crate::index::insert::Insertion;
+use crate::index::insert::{Insertion, Linked};
 use crate::index::parent::{Child, Parent};
 use crate::index::rebuild::link;
 use crate::index::rebuild::plan::Parsed;
@@ -122,11 +122,11 @@ impl Loader {
                 insertion.memory.begin_with(index, segment, row.id)?;
             }
             let child = Child::of(row, key);
-            let has_links =
-                !child.prefixes.is_empty() || child.previous_response.is_some() || child.conversation.is_some();
+            let has_links = child.has_links();
             // Every trace is its own session at first.
             let unknown = Parent { id: UNKNOWN_PARENT.into(), session: number, method: Method::Prefix, length: 0 };
-            insertion.store(row, *place, key, number, has_links.then_some(&unknown))?;
+            let linked = Linked::To { session: number, parent: has_links.then_some(&unknown) };
+            insertion.store(row, *place, key, linked)?;
             insertion.memory.next_row += 1;
             if has_links {
                 let id = child.id.to_string();

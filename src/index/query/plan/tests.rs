@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::exchange::End;
 use crate::ids::{KeyHash, Place, ShortKey, TraceId, UnixMillis};
-use crate::index::query::{TraceRow, list, rows_of};
+use crate::index::query::selection::Selection;
+use crate::index::query::{TraceRow, list, rows_of, tail};
 use crate::index::testing::{id, new_index, row};
-use crate::index::{WriterState, insert_batch};
+use crate::index::{WriterState, insert_batch, insert_fresh};
 use crate::store::layout::Layout;
 use crate::trace::Row;
 
@@ -19,9 +20,33 @@ const PATHS: [&str; 7] =
 
 /// So little at once that several filters meet in many windows, or that nothing is gathered.
 const SMALL: [Measures; 3] = [
-    Measures { few_rows: 1, entries: [1, 4], entries_per_look: 8, looks_per_row: 2, most_gathered: 1000 },
-    Measures { few_rows: 1, entries: [16, 256], entries_per_look: 0, looks_per_row: 30, most_gathered: 0 },
-    Measures { few_rows: 20, entries: [64, 64], entries_per_look: usize::MAX, looks_per_row: 1, most_gathered: 50 },
+    Measures {
+        few_rows: 1,
+        entries: [1, 4],
+        entries_per_look: 8,
+        looks_per_row: 2,
+        few_words: 3,
+        walked: 8,
+        most_gathered: 1000,
+    },
+    Measures {
+        few_rows: 1,
+        entries: [16, 256],
+        entries_per_look: 0,
+        looks_per_row: 30,
+        few_words: 0,
+        walked: 1,
+        most_gathered: 0,
+    },
+    Measures {
+        few_rows: 20,
+        entries: [64, 64],
+        entries_per_look: usize::MAX,
+        looks_per_row: 1,
+        few_words: 40,
+        walked: 9999,
+        most_gathered: 50,
+    },
 ];
 
 /// On both sides of classes' borders, and in the middle of classes.
@@ -52,12 +77,21 @@ fn varied(n: u64, spread: u64) -> Row {
 }
 
 fn index_of(rows: impl Iterator<Item = Row>) -> (tempfile::TempDir, Connection, WriterState) {
+    index_with_fresh(rows, usize::MAX)
+}
+
+/// The same, where so many rows are merged and the others fresh.
+fn index_with_fresh(rows: impl Iterator<Item = Row>, merged: usize) -> (tempfile::TempDir, Connection, WriterState) {
     let dir = tempfile::tempdir().unwrap();
     let (mut index, mut state) = new_index(&Layout::new(dir.path()));
     let segment = "2026-05-27/01010101.jsonl".parse().unwrap();
     let placed = rows.enumerate().map(|(at, row)| (row, Place { segment, offset: at as u64 * 10, bytes: 9 }));
     let placed: Vec<(Row, Place)> = placed.collect();
-    assert_eq!(insert_batch(&mut index, &mut state, &placed).unwrap().inserted, placed.len());
+    let (merged, fresh) = placed.split_at(placed.len().min(merged));
+    assert_eq!(insert_batch(&mut index, &mut state, merged).unwrap().fresh, 0);
+    if !fresh.is_empty() {
+        assert_eq!(insert_fresh(&mut index, &mut state, fresh).unwrap().fresh, fresh.len() as u64);
+    }
     (dir, index, state)
 }
 
@@ -145,14 +179,15 @@ fn filters() -> impl Strategy<Value = Filter> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
     #[test]
     fn pages_hold_exactly_what_passes_in_order(
         spread in prop_oneof![Just(0u64), Just(5), Just(200)],
+        merged in prop_oneof![Just(600usize), Just(0), 0..600usize],
         asked in proptest::collection::vec((filters(), 1..60usize), 40),
     ) {
-        let (_dir, index, _) = index_of((0..600).map(|n| varied(n, spread)));
+        let (_dir, index, _) = index_with_fresh((0..600).map(|n| varied(n, spread)), merged);
         let all = list(&index, &Filter::default(), 1000, None).unwrap();
         prop_assert_eq!(all.rows.len(), 600);
         prop_assert!(all.next_cursor.is_none());
@@ -179,6 +214,18 @@ proptest! {
                 }
             }
             prop_assert_eq!(&found, &expected, "{:?}", filter);
+            // Exports and followers choose the same.
+            let chosen = |most| {
+                let selection = Selection::new(&index, &filter, most).unwrap();
+                let traces: u64 = selection.segments().unwrap().iter().map(|it| it.traces).sum();
+                (traces as usize, selection.is_limited())
+            };
+            prop_assert_eq!(chosen(None), (expected.len(), false), "{:?}", filter);
+            let limited = (expected.len().min(limit), expected.len() > limit);
+            prop_assert_eq!(chosen(Some(limit as u64)), limited, "{:?}", filter);
+            let all = tail::Bounds { page: 1000, most_behind: 1000, kept: 0, counted: 0 };
+            let tailed = tail::behind(&index, &filter, "0".parse().unwrap(), all).unwrap();
+            prop_assert_eq!(tailed.rows.len(), expected.len(), "{:?}", filter);
         }
     }
 }
