@@ -108,7 +108,7 @@ impl Open {
 /// Lets forwarding and recording go before this thread, as far as it can wait itself: rows are to be seen within a second
 /// or two. Nobody who goes first ever waits for it.
 fn go_behind() {
-    be_nice(5);
+    be_nice(7);
 }
 
 /// Lets forwarding, recording and the index go before this thread, which looks through or makes an index.

@@ -150,7 +150,7 @@ fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     // Upper bounds, not reservations: the cache grows with the pages in use. A large one and rare checkpoints
     // let a page that many batches touch be written once.
     connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 20000; PRAGMA cache_size = -262144;")
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 6000; PRAGMA cache_size = -262144;")
 }
 
 /// Gives back the memory of pages that are not in use, which come back from the file when they are wanted.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::sql::Sql;
 use super::windows::{Asked, Measures, pick_by_gathering, pick_by_windows};
-use super::words::pick_by_words;
+use super::words::{ByWords, pick_by_words};
 use crate::ids::{KeyHash, ShortKey};
 use crate::index::classes::class_of;
 use crate::index::filter::{Cursor, Filter, KeyFilter, PathFilter, StatusFilter};
@@ -83,12 +83,13 @@ fn pick_merged(asked: Asked<'_>, narrowings: Vec<Narrowing>, measures: Measures)
         _ => count_all(index, filter, cursor, &narrowings, &ways, measures.few_rows)?.few,
     };
     if few.is_none() {
-        for at in &in_any_order {
-            if let Some(found) = pick_by_words(asked, &narrowings, *at, measures)? {
-                return Ok(found);
-            }
-        }
         for at in in_any_order {
+            match pick_by_words(asked, &narrowings, at, in_order.is_empty(), measures)? {
+                ByWords::Rows(found) => return Ok(found),
+                // Of that time they may be few, which is worth knowing only if nothing else narrows the list.
+                ByWords::TooMany if !in_order.is_empty() => continue,
+                ByWords::TooMany | ByWords::Unsuited => {}
+            }
             if let Some(found) = pick_by_gathering(asked, &narrowings, at, measures)? {
                 return Ok(found);
             }

@@ -126,6 +126,11 @@ impl Window {
         [self.first, self.last].map(Value::Integer)
     }
 
+    /// Whether a time is in it.
+    pub(super) fn holds(self, ts_start: i64) -> bool {
+        (self.first..=self.last).contains(&ts_start)
+    }
+
     /// The time that is asked for, as far as there are rows; `None` if there are none.
     pub(super) fn whole(Asked { index, filter, cursor, .. }: Asked<'_>) -> rusqlite::Result<Option<Window>> {
         let end = |sql| index.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0));
