@@ -45,7 +45,7 @@ pub fn insert_batch<R: Borrow<Row>>(
     insert_rows(connection, state, rows, false)
 }
 
-/// The same, in a third of the time: the rows are fresh, until they are merged. So is every row that is inserted before
+/// The same into few of the indexes: the rows are fresh, until they are merged. So is every row that is inserted before
 /// all of them are, in whichever way.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ pub(super) struct Measures {
 }
 
 impl Measures {
-    /// Measured on a million rows: to compare an entry takes 0.15 µs, to look for it 1, to look at a row 1.5 to 2, to read
+    /// Measured on a million rows: to compare an entry takes 0.15 µs, to look for it 1, to look at a row 2, to read
     /// it 5 to 10, for most are in pages of their own that the connection's cache does not have.
     pub(super) const MEASURED: Measures = Measures {
         few_rows: 512,
