@@ -105,8 +105,8 @@ impl Open {
     }
 }
 
-/// Lets forwarding and recording go before this thread, as far as it can wait itself: rows are to be seen within a second
-/// or two. Nobody who goes first ever waits for it.
+/// Lets forwarding and recording go before this thread, but not as long as [`go_last`]: rows are to be seen soon.
+/// Nobody who goes first ever waits for it.
 fn go_behind() {
     be_nice(7);
 }

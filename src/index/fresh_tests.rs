@@ -4,15 +4,12 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::testing::{dump, id, line, new_index};
-use super::tests::{merge_all, segment, turns, whole, write};
+use super::tests::{FIRST, SECOND, merge_all, segment, turns, whole, write};
 use super::*;
 use crate::index::filter::{Filter, StatusFilter};
 use crate::index::sessions::{SessionParams, sessions};
 use crate::index::stats::{StatsParams, stats};
 use crate::store::layout::{Form, Layout};
-
-const FIRST: &str = "2026-05-27/01010101.jsonl";
-const SECOND: &str = "2026-05-28/01010101.jsonl";
 
 /// A conversation of three requests, the last of which fails.
 fn conversation() -> [Value; 3] {
@@ -70,7 +67,8 @@ fn fresh_rows_are_seen_at_once_and_linked_when_they_are_merged() {
     let mut state = WriterState::new();
     assert_eq!(merge_fresh(&mut index, &mut state, 1).unwrap(), Merged { merged: 1, left: 1 });
     assert_eq!((numbers(&index, &of_session), in_lists(&index)), (ids(&[2, 1]), 2));
-    assert_eq!(merge_fresh(&mut index, &mut state, 10).unwrap(), Merged { merged: 1, left: 0 });
+    assert_eq!(merge_fresh(&mut index, &mut state, 1).unwrap(), Merged { merged: 1, left: 0 });
+    assert_eq!(fresh::Fresh::load(&index).unwrap(), None);
     assert_eq!(merge_fresh(&mut index, &mut state, 10).unwrap(), Merged::default());
     assert_eq!((numbers(&index, &of_session), in_lists(&index), count(&index)), (ids(&[3, 2, 1]), 3, 3));
     assert_eq!(numbers(&index, &failed), ids(&[3]));

@@ -32,7 +32,8 @@ pub fn merge_fresh(connection: &mut Connection, state: &mut WriterState, most: u
         for (number, newcomer, child) in rows {
             insertion.merge(number, &newcomer, child)?;
         }
-        if merged < most {
+        // Fewer are left than were counted where a segment was removed.
+        if merged < most || insertion.memory.fresh_left() == 0 {
             insertion.memory.fresh = None;
         }
         insertion.finish()?;

@@ -11,8 +11,8 @@ use crate::jsonl::file::JsonlFile;
 use crate::store::layout::{Form, Layout};
 use crate::trace::Row;
 
-const FIRST: &str = "2026-05-27/01010101.jsonl";
-const SECOND: &str = "2026-05-28/01010101.jsonl";
+pub(super) const FIRST: &str = "2026-05-27/01010101.jsonl";
+pub(super) const SECOND: &str = "2026-05-28/01010101.jsonl";
 
 pub(super) fn segment(text: &str) -> SegmentId {
     text.parse().unwrap()

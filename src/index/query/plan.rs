@@ -5,7 +5,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use super::sql::Sql;
+use super::sql::{PATH_BETWEEN, Sql};
 use super::windows::{Asked, Measures, pick_by_gathering, pick_by_windows};
 use super::words::{ByWords, pick_by_words};
 use crate::ids::{KeyHash, ShortKey};
@@ -418,8 +418,7 @@ fn path_narrowing(index: &Connection, filter: &PathFilter, fresh: Option<Fresh>)
             ),
             None => {
                 let last = format!("{prefix}{LAST}");
-                let condition = "EXISTS (SELECT 1 FROM words WHERE word = rows.path AND text >= ? AND text < ?)";
-                let holds = fresh.map(|_| (condition, vec![text(prefix), text(&last)]));
+                let holds = fresh.map(|_| (PATH_BETWEEN, vec![text(prefix), text(&last)]));
                 Narrowing { holds, ..by_path(paths_between(index, prefix, &last)?) }
             }
         },

@@ -5,6 +5,9 @@ use rusqlite::types::Value;
 use super::plan::{Narrowing, TAGS, Values};
 use crate::index::filter::{Cursor, Filter};
 
+/// Of a row, whether its path lies between two texts.
+pub(super) const PATH_BETWEEN: &str = "EXISTS (SELECT 1 FROM words WHERE word = rows.path AND text >= ? AND text < ?)";
+
 /// SQL with what is bound to it.
 #[derive(Debug, Default)]
 pub(in crate::index) struct Sql {
@@ -31,8 +34,7 @@ impl Sql {
                 self.push(" AND tags.ts_start = rows.ts_start AND tags.row = rows.row)", []);
             }
             Values::WordsBetween(first, last) => {
-                let sql = "EXISTS (SELECT 1 FROM words WHERE word = rows.path AND text >= ? AND text < ?)";
-                self.push(sql, [first, last].map(|text| Value::Text(text.clone())));
+                self.push(PATH_BETWEEN, [first, last].map(|text| Value::Text(text.clone())));
                 self.push_also(&narrowing.also);
             }
             Values::KeysBetween(first, last) => {

@@ -88,10 +88,10 @@ fn index_with_fresh(rows: impl Iterator<Item = Row>, merged: usize) -> (tempfile
     let placed = rows.enumerate().map(|(at, row)| (row, Place { segment, offset: at as u64 * 10, bytes: 9 }));
     let placed: Vec<(Row, Place)> = placed.collect();
     let (merged, fresh) = placed.split_at(placed.len().min(merged));
-    assert_eq!(insert_batch(&mut index, &mut state, merged).unwrap().fresh, 0);
-    if !fresh.is_empty() {
-        assert_eq!(insert_fresh(&mut index, &mut state, fresh).unwrap().fresh, fresh.len() as u64);
-    }
+    let report = insert_batch(&mut index, &mut state, merged).unwrap();
+    assert_eq!((report.inserted, report.fresh), (merged.len(), 0));
+    let report = insert_fresh(&mut index, &mut state, fresh).unwrap();
+    assert_eq!((report.inserted, report.fresh), (fresh.len(), fresh.len() as u64));
     (dir, index, state)
 }
 
