@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::books::{self, Line};
 use crate::readers::Readers;
-use crate::stand::{Stand, Takes, until};
-use crate::traffic::Traffic;
+use crate::stand::{PATIENCE, Stand, Takes, until};
+use crate::traffic::{Sent, Traffic};
 use crate::variable;
 
 const SETTINGS: &[(&str, &str)] = &[
@@ -37,11 +37,10 @@ const MEMORY_SLACK: u64 = 32 << 20;
 const DESCRIPTOR_SLACK: u64 = 16;
 
 /// What was seen at a look.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Look {
     at: Duration,
     takes: Takes,
-    restarts: u64,
     health: Value,
 }
 
@@ -49,70 +48,121 @@ struct Look {
 fn nothing_grows_while_hours_pass_in_seconds() {
     let time = Duration::from_secs(variable("SOAK_SECONDS").unwrap_or(25));
     println!("SOAK_SECONDS={}", time.as_secs());
-    let mut stand = Stand::new(SETTINGS, WATCHDOG, "");
-    let traffic = Traffic::start(stand.recorder.proxy, 1, 0, 6, 2, PAUSE);
-    let readers = Readers::start(&stand);
-    let mut events = Events::default();
-    let mut looks = Vec::new();
-    let began = Instant::now();
-    // Until the time is over, and each kind of event has come.
-    while began.elapsed() < time || !events.have_all_come(&looks) {
-        let look = Look::at(began.elapsed(), &stand);
-        events.go_on(&stand, time, &look);
-        looks.push(look);
-        assert!(began.elapsed() < time + crate::stand::PATIENCE, "not every kind of event came: {events:?} {looks:?}");
-        std::thread::sleep((time / LOOKS).min(LOOK_EVERY));
-    }
-    let asked = readers.stop();
-    let outcome = traffic.stop();
-    let health = stand.settled();
-    until("nothing is wrong", || {
-        let degraded = &stand.health()["degraded"];
-        if *degraded == serde_json::json!([]) { Ok(()) } else { Err(degraded.to_string()) }
-    });
-    stand.indexed();
-    stand.end();
+    let mut soak = Soak::new(time);
+    soak.half(time / 2, |_| true);
+    let warm = soak.stand.takes();
+    soak.half(time / 2, Soak::have_all_come);
+    let health = soak.is_well();
+    soak.tell(&health);
+    let rested = until("memory, descriptors and threads are given back", || is_flat(warm, soak.stand.takes()));
+    println!("  at rest     {warm} when half was over, {rested} in the end");
+    assert_eq!(restarts(&health), 0, "somebody was started again: {health}");
+    soak.stand.end();
 
-    tell(&looks, &events, &health, outcome.sent.len());
-    println!("  read API    {asked:?}");
-    assert!(outcome.complaints.is_empty(), "{:#?}", outcome.complaints);
-    is_flat(&looks);
-    all_is_recorded(&stand, &health, &outcome.sent);
-    is_verified(&stand);
+    assert!(soak.complaints.is_empty(), "{:#?}", soak.complaints);
+    all_is_recorded(&soak.stand, &health, &soak.sent);
+    is_verified(&soak.stand);
 }
 
-/// How often something happened.
-#[derive(Debug, Default)]
-struct Events {
+/// A program under way, and what was done to it.
+struct Soak {
+    stand: Stand,
+    time: Duration,
+    began: Instant,
+    looks: Vec<Look>,
     reloads: u32,
     rebuilds: u32,
+    sent: Vec<Sent>,
+    complaints: Vec<String>,
+    asked: BTreeMap<u16, u64>,
 }
 
-impl Events {
+impl Soak {
+    fn new(time: Duration) -> Soak {
+        let stand = Stand::new(SETTINGS, WATCHDOG, "");
+        let began = Instant::now();
+        let (looks, sent, complaints, asked) = Default::default();
+        Soak { stand, time, began, looks, reloads: 0, rebuilds: 0, sent, complaints, asked }
+    }
+
+    /// Traffic and all the rest for so long and until it `is_enough`; then a rest. What a program takes at work is as much
+    /// as the machine makes it keep: on a slow disk captures wait. At rest it takes what it has not given back.
+    fn half(&mut self, time: Duration, is_enough: impl Fn(&Soak) -> bool) {
+        let (seed, first) = (self.looks.len() as u64, self.sent.len() as u64);
+        let traffic = Traffic::start(self.stand.recorder.proxy, seed, first, 6, 2, PAUSE);
+        let readers = Readers::start(&self.stand);
+        let began = Instant::now();
+        while began.elapsed() < time || !is_enough(self) {
+            let look = Look::at(self.began.elapsed(), &self.stand);
+            self.go_on(&look);
+            self.looks.push(look);
+            assert!(began.elapsed() < time + PATIENCE, "not every kind of event came: {:?}", self.looks.last());
+            std::thread::sleep((self.time / LOOKS).min(LOOK_EVERY));
+        }
+        for (status, count) in readers.stop() {
+            *self.asked.entry(status).or_default() += count;
+        }
+        let outcome = traffic.stop();
+        self.sent.extend(outcome.sent);
+        self.complaints.extend(outcome.complaints);
+        self.is_well();
+    }
+
+    /// Waits until all that was sent is recorded and in the index, and nothing is wrong.
+    fn is_well(&self) -> Value {
+        let health = self.stand.settled();
+        self.stand.indexed();
+        until("nothing is wrong", || {
+            let degraded = &self.stand.health()["degraded"];
+            if *degraded == serde_json::json!([]) { Ok(()) } else { Err(degraded.to_string()) }
+        });
+        health
+    }
+
     /// Has the configuration read again at each look, and now and then the index made anew.
-    fn go_on(&mut self, stand: &Stand, time: Duration, look: &Look) {
+    fn go_on(&mut self, look: &Look) {
         // The key changes at each reload, and is one that can.
         let slow = 30 + self.reloads % 2;
-        std::fs::write(&stand.config, format!("timeouts:\n  slow_trace: {slow}s\n")).unwrap();
-        stand.recorder.signal(libc::SIGHUP);
+        std::fs::write(&self.stand.config, format!("timeouts:\n  slow_trace: {slow}s\n")).unwrap();
+        self.stand.recorder.signal(libc::SIGHUP);
         until("the configuration is read again", || {
-            let health = stand.health();
+            let health = self.stand.health();
             let is_new = health["reload"] != look.health["reload"] && !health["reload"].is_null();
             if is_new { Ok(()) } else { Err(health["reload"].to_string()) }
         });
         self.reloads += 1;
-        if look.at >= (time / (REBUILDS + 1)).min(REBUILD_EVERY) * (self.rebuilds + 1) {
-            let (status, text) = stand.ask("POST", "/api/index/rebuild", "").unwrap();
+        if look.at >= (self.time / (REBUILDS + 1)).min(REBUILD_EVERY) * (self.rebuilds + 1) {
+            let (status, text) = self.stand.ask("POST", "/api/index/rebuild", "").unwrap();
             assert_eq!(status, 202, "{text}");
             self.rebuilds += 1;
         }
     }
 
-    fn have_all_come(&self, looks: &[Look]) -> bool {
-        let Some(Look { health, .. }) = looks.last() else { return false };
+    fn have_all_come(&self) -> bool {
+        let Some(Look { health, .. }) = self.looks.last() else { return false };
         let sealed = health["recording"]["sealed_segments"].as_u64().unwrap();
         let evicted = health["counters"]["evicted_traces"].as_u64().unwrap();
         self.reloads > 3 && self.rebuilds > 1 && sealed > 2 && evicted > 0
+    }
+
+    fn tell(&self, health: &Value) {
+        let exchanges = self.sent.len();
+        let rate = exchanges as f64 / self.began.elapsed().as_secs_f64();
+        let of = |group: &str, name: &str| health[group][name].as_u64().unwrap();
+        println!("soak of {} s: {exchanges} exchanges, {rate:.0} a second", self.began.elapsed().as_secs());
+        println!(
+            "  events      {} reloads, {} rebuilds, {} segments sealed, {} traces deleted",
+            self.reloads,
+            self.rebuilds,
+            of("recording", "sealed_segments"),
+            of("counters", "evicted_traces")
+        );
+        println!("  ledger      {}", health["ledger"]);
+        println!("  read API    {:?}", self.asked);
+        let eighth = (self.looks.len() / 8).max(1);
+        for Look { at, takes, .. } in self.looks.iter().step_by(eighth) {
+            println!("  {:>6} s    {takes}", at.as_secs());
+        }
     }
 }
 
@@ -120,39 +170,28 @@ impl Look {
     fn at(at: Duration, stand: &Stand) -> Look {
         let health = stand.health();
         assert_eq!(health["ledger"]["balanced"], true, "{health}");
-        let rows = health["supervision"]["children"].as_array().unwrap();
-        let nurseries = health["supervision"]["nurseries"].as_array().unwrap();
-        let failed = nurseries.iter().map(|it| it["failed"].as_u64().unwrap());
-        let restarts = rows.iter().map(|it| it["restarts"].as_u64().unwrap()).chain(failed).sum();
-        Look { at, takes: stand.takes(), restarts, health }
+        Look { at, takes: stand.takes(), health }
     }
 }
 
-/// The middle value of what looks saw.
-fn median(looks: &[Look], value: impl Fn(&Takes) -> u64) -> u64 {
-    let mut values: Vec<u64> = looks.iter().map(|it| value(&it.takes)).collect();
-    values.sort_unstable();
-    values[values.len() / 2]
+/// Whether a rest takes no more than the first one, in which all was warm.
+fn is_flat(warm: Takes, now: Takes) -> Result<Takes, String> {
+    let is_flat = now.memory <= warm.memory + warm.memory / 10 + MEMORY_SLACK
+        && now.descriptors <= warm.descriptors + DESCRIPTOR_SLACK
+        && now.threads <= warm.threads + DESCRIPTOR_SLACK;
+    if is_flat { Ok(now) } else { Err(format!("{warm} then {now}")) }
 }
 
-/// The last quarter takes no more than the second, in which all is warm; and nobody was started again.
-fn is_flat(looks: &[Look]) {
-    let quarter = looks.len() / 4;
-    let (early, late) = (&looks[quarter..2 * quarter], &looks[3 * quarter..]);
-    let memory = |looks: &[Look]| median(looks, |it| it.memory);
-    let (before, after) = (memory(early), memory(late));
-    assert!(after <= before + before / 10 + MEMORY_SLACK, "memory grows: {before} then {after}");
-    let descriptors = |looks: &[Look]| median(looks, |it| it.descriptors);
-    let (before, after) = (descriptors(early), descriptors(late));
-    assert!(after <= before + DESCRIPTOR_SLACK, "descriptors grow: {before} then {after}");
-    let threads = |looks: &[Look]| median(looks, |it| it.threads);
-    let (before, after) = (threads(early), threads(late));
-    assert!(after <= before + DESCRIPTOR_SLACK, "threads grow: {before} then {after}");
-    assert_eq!(looks.last().unwrap().restarts, 0, "somebody was started again: {}", looks.last().unwrap().health);
+/// How often somebody was started again.
+fn restarts(health: &Value) -> u64 {
+    let of = |list: &str, count: &str| -> u64 {
+        health["supervision"][list].as_array().unwrap().iter().map(|it| it[count].as_u64().unwrap()).sum()
+    };
+    of("children", "restarts") + of("nurseries", "failed")
 }
 
 /// Each exchange was recorded, and stands in the files unless retention has deleted it.
-fn all_is_recorded(stand: &Stand, health: &Value, sent: &[crate::traffic::Sent]) {
+fn all_is_recorded(stand: &Stand, health: &Value, sent: &[Sent]) {
     let ledger = &health["ledger"];
     assert_eq!(ledger["recorded"], ledger["accepted"], "{ledger}");
     let lines = books::lines(stand.data_dir.path());
@@ -176,27 +215,4 @@ fn is_verified(stand: &Stand) {
         .unwrap();
     let said = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert!(verified.status.success(), "{said} {}", String::from_utf8_lossy(&verified.stderr));
-}
-
-fn tell(looks: &[Look], events: &Events, health: &Value, exchanges: usize) {
-    let last = looks.last().unwrap();
-    let rate = exchanges as f64 / last.at.as_secs_f64();
-    let of = |group: &str, name: &str| health[group][name].as_u64().unwrap();
-    println!("soak of {} s: {exchanges} exchanges, {rate:.0} a second", last.at.as_secs());
-    println!(
-        "  events      {} reloads, {} rebuilds, {} segments sealed, {} traces deleted",
-        events.reloads,
-        events.rebuilds,
-        of("recording", "sealed_segments"),
-        of("counters", "evicted_traces")
-    );
-    println!("  ledger      {}", health["ledger"]);
-    let eighth = (looks.len() / 8).max(1);
-    let mut told = BTreeMap::new();
-    for look in looks.iter().step_by(eighth).chain([last]) {
-        told.insert(look.at, look.takes);
-    }
-    for (at, Takes { memory, descriptors, threads }) in told {
-        println!("  {:>6} s    {} MiB, {descriptors} descriptors, {threads} threads", at.as_secs(), memory >> 20);
-    }
 }

@@ -259,6 +259,12 @@ impl Takes {
     }
 }
 
+impl std::fmt::Display for Takes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} MiB, {} descriptors, {} threads", self.mib(), self.descriptors, self.threads)
+    }
+}
+
 /// The most that was seen of each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Peak(pub(crate) Takes);
