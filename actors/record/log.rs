@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api_log::capture::read::{LogReader, Told};
 use api_log::capture::record::{Begin, Kind};
@@ -30,6 +30,11 @@ mod writer;
 
 /// A spool of a socket that is covered may be longer than this until it is written anew.
 const MOST_COVERED: u64 = 1 << 20;
+
+/// Logs older than this are spooled.
+const SPOOLED_AFTER: Duration = Duration::from_secs(1);
+/// The same for those whose exchange has ended, and that a crash leaves where they are: soon there is a line.
+const ENDED_SPOOLED_AFTER: Duration = Duration::from_secs(10);
 
 /// What all logs share.
 pub(crate) struct LogShared {
@@ -144,19 +149,27 @@ impl Log {
         let mut writer = self.writer.lock();
         let before = writer.more.len();
         let kept = writer.append(shared, self.id, kind, at_us, payload, need);
-        let has_grown = writer.more.len() > before;
-        let in_memory = writer.in_memory;
-        // A crash would lose what stands on the heap.
-        let is_unsafe = has_grown && writer.last().is_some_and(|chunk| !chunk.is_in_arena());
+        let wants_spool = writer.more.len() > before && self.wants_spool(&mut writer);
         drop(writer);
-        if has_grown
-            && (in_memory > shared.spill_bytes || is_unsafe || shared.memory.is_tight())
+        if wants_spool
             && shared.intake.spills.len() < MOST_SPILLS
             && !self.is_spill_ordered.swap(true, Ordering::Relaxed)
         {
             shared.intake.spills.push(SpoolOrder::Spill(Arc::downgrade(self)));
         }
         kept
+    }
+
+    /// Whether it should be spooled before the spool looks at it in its time: because it takes much memory, or stands where
+    /// a crash would lose it. Where memory is short all of it does, and files for small logs would only take time.
+    fn wants_spool(&self, writer: &mut Writer) -> bool {
+        if writer.in_memory > self.shared.spill_bytes {
+            return true;
+        }
+        if self.shared.memory.is_tight() {
+            return writer.has_to_shed();
+        }
+        writer.last().is_some_and(|chunk| !chunk.is_in_arena())
     }
 
     /// So many bytes of a body have passed in all: of the request (0), of the answer (1).
@@ -167,6 +180,22 @@ impl Log {
     /// The order to spill is being carried out; from here on another may be given.
     pub(crate) fn take_order(&self) {
         self.is_spill_ordered.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether its exchange has ended: soon its line takes all of its memory away.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether its spool would give back enough memory to be worth a file.
+    pub(crate) fn has_to_shed(&self) -> bool {
+        self.writer.lock().has_to_shed()
+    }
+
+    /// Whether it is old enough to be spooled.
+    pub(crate) fn is_due(&self) -> bool {
+        let age = self.began.elapsed();
+        age >= SPOOLED_AFTER && (age >= ENDED_SPOOLED_AFTER || !self.has_ended() || !self.stands_in_arena())
     }
 
     /// Whether its spool should lose memory for it, beyond keeping a copy.
@@ -337,12 +366,16 @@ impl Log {
     /// Sees to it that the next start finds all of it if this process ends without forgetting it; `false` if the disk
     /// refuses. What stands in the arena needs no disk.
     pub(super) fn outlives(&self) -> bool {
-        let is_in_arena = self.shared.arena.surviving().is_some() && {
+        self.stands_in_arena() || self.spool(&mut Vec::new()).is_ok()
+    }
+
+    /// Whether what is in memory stands in an arena that survives the process.
+    fn stands_in_arena(&self) -> bool {
+        self.shared.arena.surviving().is_some() && {
             let writer = self.writer.lock();
             let mut chunks = writer.first.iter().chain(writer.more.iter().filter_map(Stretch::chunk));
             chunks.all(Chunk::is_in_arena)
-        };
-        is_in_arena || self.spool(&mut Vec::new()).is_ok()
+        }
     }
 
     /// Its exchange is dropped. Waits for no disk: whatever may have a file is left to the spool.

@@ -13,10 +13,12 @@ use super::intake::{LOOK_EVERY, SpoolOrder};
 use super::log::{Log, LogShared};
 use crate::kit::ChildHealth;
 
-/// Captures older than this are spooled, and this often.
+/// How often it looks for captures that are old enough.
 const EVERY: Duration = Duration::from_secs(1);
-/// However much there is to do, it takes one part in so many of the time.
-const IDLE_PARTS: u32 = 10;
+/// However much there is to do, so many parts of the time are left to others for each that it takes.
+const IDLE_PARTS: u32 = 9;
+/// The same for what is spilled though its exchange has ended.
+const ENDED_IDLE_PARTS: u32 = 3;
 /// Logs spooled in one go; then the mailbox has its turn.
 const AT_ONCE: usize = 64;
 /// Pause after a refusal, so that a full disk is not asked for each log.
@@ -44,6 +46,8 @@ pub(crate) struct State {
     args: Args,
     due: VecDeque<Arc<Log>>,
     looked: Instant,
+    /// From when on another log is spilled whose exchange has ended.
+    ended_from: Instant,
     buffer: Vec<u8>,
 }
 
@@ -56,7 +60,7 @@ impl Actor for Spool {
         myself.cast(Msg::Wake)?;
         myself.send_interval(LOOK_EVERY, || Msg::Wake);
         myself.send_after(EVERY, || Msg::Look);
-        Ok(State { args, due: VecDeque::new(), looked: Instant::now(), buffer: Vec::new() })
+        Ok(State { args, due: VecDeque::new(), looked: Instant::now(), ended_from: Instant::now(), buffer: Vec::new() })
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -85,12 +89,16 @@ impl State {
             SpoolOrder::Discard(log) => drop(log),
             SpoolOrder::Spill(log) => {
                 fault!("spool");
-                if let Some(log) = log.upgrade() {
+                if let Some(log) = log.upgrade().filter(|it| self.is_worth_a_file(it)) {
                     log.take_order();
                     let _pending = self.args.health.begin();
+                    let began = Instant::now();
                     if !self.spool(&log) {
                         myself.send_after(REFUSED_PAUSE, || Msg::Wake);
                         return;
+                    }
+                    if log.has_ended() {
+                        self.ended_from = Instant::now() + began.elapsed() * ENDED_IDLE_PARTS;
                     }
                 }
             }
@@ -98,20 +106,29 @@ impl State {
         wake(myself);
     }
 
+    /// Whether an order to spill this log is to be carried out. If its exchange has ended, only for much memory, and as
+    /// far as it leaves time for lines, which give back all: when more ends than can be written, files for what waits
+    /// would be made instead of lines.
+    fn is_worth_a_file(&self, log: &Log) -> bool {
+        !log.has_ended() || (log.has_to_shed() && Instant::now() >= self.ended_from)
+    }
+
     /// Looks which logs are old enough.
     fn look(&mut self, myself: &ActorRef<Msg>) {
         let logs = &self.args.logs;
         self.looked = Instant::now();
-        let is_old = |log: &Arc<Log>| log.began.elapsed() >= EVERY;
-        self.due.extend((0..logs.arena.heads()).filter_map(|head| logs.arena.log(head)).filter(is_old));
+        let is_due = |log: &Arc<Log>| log.is_due();
+        self.due.extend((0..logs.arena.heads()).filter_map(|head| logs.arena.log(head)).filter(is_due));
         let mut strays = logs.strays.lock();
         strays.retain(|it| it.strong_count() > 0);
-        self.due.extend(strays.iter().filter_map(Weak::upgrade).filter(is_old));
+        self.due.extend(strays.iter().filter_map(Weak::upgrade).filter(is_due));
         drop(strays);
         self.go_on(myself);
     }
 
+    /// Some of those that are due; then it rests, so that of any stretch of time it takes its part and no more.
     fn go_on(&mut self, myself: &ActorRef<Msg>) {
+        let began = Instant::now();
         let _pending = self.args.health.begin();
         for _ in 0..AT_ONCE {
             let Some(log) = self.due.pop_front() else { break };
@@ -120,12 +137,11 @@ impl State {
                 self.due.clear();
             }
         }
+        let rest = began.elapsed() * IDLE_PARTS;
         if self.due.is_empty() {
-            let took = self.looked.elapsed();
-            myself.send_after(EVERY.max(took * IDLE_PARTS).saturating_sub(took), || Msg::Look);
+            myself.send_after(rest.max(EVERY.saturating_sub(self.looked.elapsed())), || Msg::Look);
         } else {
-            // An error means that the recorder ends: what is left is read from memory.
-            let _ = myself.cast(Msg::GoOn);
+            myself.send_after(rest, || Msg::GoOn);
         }
     }
 

@@ -35,7 +35,9 @@ pub(crate) fn placed(protocol: Protocol, trace: &TraceView<'_>) -> Vec<Placed> {
     if needles.is_empty() {
         return Vec::new();
     }
-    let may_hold = |text: &str| needles.iter().any(|it| memmem::find(text.as_bytes(), it.as_bytes()).is_some());
+    // A stream has many texts: what is looked for is prepared once.
+    let finders: Vec<memmem::Finder<'_>> = needles.iter().map(memmem::Finder::new).collect();
+    let may_hold = |text: &str| finders.iter().any(|it| it.find(text.as_bytes()).is_some());
     let request = trace.request_json.unwrap_or("null");
     let mut found = Found { placed: Vec::new(), request: Json::new(request), voices: BTreeMap::new() };
     if may_hold(request) {

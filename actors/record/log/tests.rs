@@ -104,6 +104,23 @@ fn a_log_that_outgrows_its_share_asks_for_the_spool_once() {
 }
 
 #[test]
+fn where_memory_is_short_only_what_would_give_much_of_it_back_asks_for_the_spool() {
+    let (shared, _dir) = shared(1 << 20);
+    let mut others = Share::none(&shared.memory);
+    others.grow_told(600 << 10);
+    assert!(shared.memory.is_tight());
+    // Two chunks: the first and the last are never given back.
+    let small = begin(&shared, 1);
+    small.append(Kind::ResponseBody, 1, &bytes(0, 10_000), Need::WithinBudget);
+    assert!(!small.has_to_shed() && shared.intake.spills.len() == 0);
+    let large = begin(&shared, 2);
+    large.append(Kind::ResponseBody, 1, &bytes(0, 100_000), Need::WithinBudget);
+    assert!(large.has_to_shed() && shared.intake.spills.len() == 1);
+    large.spool(&mut Vec::new()).unwrap();
+    assert!(large.shed() > 0 && !large.has_to_shed(), "it has given back what there was");
+}
+
+#[test]
 fn of_a_socket_what_is_covered_is_given_back_in_memory_and_on_disk() {
     let (shared, _dir) = shared(16 << 20);
     let log = begin(&shared, 1);

@@ -11,6 +11,9 @@ use crate::record::memory::Share;
 /// A payload is not split for fewer bytes than this.
 const LEAST_SPLIT: usize = 64;
 
+/// What a spool gives back for want of memory is at least this. A file and its removal take as long as a small trace's line.
+const LEAST_SHED: usize = SIZES[2];
+
 pub(super) struct Writer {
     /// Stays until the trace has its outcome. *Invariant:* `None` only while the log is dropped.
     pub(super) first: Option<Chunk>,
@@ -139,6 +142,13 @@ impl Writer {
         if let Some(first) = &self.first {
             first.link(self.more.iter().find_map(Stretch::chunk));
         }
+    }
+
+    /// Whether a spool would give enough memory back to be worth a file: it gives back all chunks but the first and the last.
+    pub(super) fn has_to_shed(&self) -> bool {
+        let behind = self.more.len().saturating_sub(1);
+        let bytes: usize = self.more[..behind].iter().filter_map(Stretch::chunk).map(Chunk::size).sum();
+        bytes >= LEAST_SHED
     }
 
     pub(super) fn each_chunk(&self, mut look: impl FnMut(u64, &Chunk)) {
