@@ -170,3 +170,42 @@ impl State {
 fn wake(myself: &ActorRef<Msg>) {
     let _ = myself.cast(Msg::Wake);
 }
+
+#[cfg(test)]
+mod tests {
+    use api_log::capture::record::Kind;
+    use api_log::ids::{TraceId, UnixMillis};
+
+    use super::super::log::Need;
+    use super::super::log::tests::shared;
+    use super::*;
+    use crate::kit::Registry;
+
+    #[test]
+    fn of_what_has_ended_only_much_is_worth_a_file_and_not_all_the_time() {
+        let (logs, _dir) = shared(4 << 20);
+        let args = Args { logs: logs.clone(), counters: Arc::default(), health: Registry::new().child("spool") };
+        let ended_from = Instant::now();
+        let mut state = State { args, due: VecDeque::new(), looked: ended_from, ended_from, buffer: Vec::new() };
+        let log = |id: u8, bytes: usize| {
+            let id = TraceId::from_bytes([id; 16]);
+            let log = Log::begin(
+                &logs,
+                id,
+                UnixMillis(7),
+                ([127, 0, 0, 1], 1).into(),
+                "http://gw",
+                b"GET / HTTP/1.1\r\n\r\n",
+            );
+            log.append(Kind::ResponseBody, 1, &vec![b'a'; bytes], Need::WithinBudget);
+            log
+        };
+        let (small, large) = (log(1, 10_000), log(2, 200_000));
+        assert!(state.is_worth_a_file(&small) && state.is_worth_a_file(&large), "more may come");
+        small.append(Kind::End, 2, &[], Need::Vital);
+        large.append(Kind::End, 2, &[], Need::Vital);
+        assert!(!state.is_worth_a_file(&small) && state.is_worth_a_file(&large));
+        state.ended_from = Instant::now() + Duration::from_secs(3600);
+        assert!(!state.is_worth_a_file(&large), "lines have their time");
+    }
+}
