@@ -34,6 +34,9 @@ pub(crate) struct Books {
     pub(crate) without_bodies: u64,
     /// Bodies that were cut for want of memory.
     pub(crate) cut: u64,
+    /// Bytes of sockets that passed unrecorded for want of memory; turns around them cannot be told.
+    #[serde(default)]
+    pub(crate) socket_bytes_missed: u64,
     /// Lines that stand in the files, counted there.
     pub(crate) lines: u64,
     /// Rows that stand in the index, counted there.
@@ -133,6 +136,7 @@ impl Books {
             .iter()
             .sum();
         self.cut = count(&recording["capture_memory_cut"]);
+        self.socket_bytes_missed = count(&recording["socket_bytes_missed"]);
         let layout = Layout::new(recorder.data_dir.clone());
         self.rows = rows(&layout)?.saturating_sub(before.rows);
         self.lines = 0;
@@ -175,6 +179,8 @@ impl Books {
         complain(indexed >= recorded, format!("{indexed} counted as indexed of {recorded}"));
         complain(self.without_bodies == 0, format!("{} without their bodies", self.without_bodies));
         complain(self.cut == 0, format!("{} cut for want of memory", self.cut));
+        let missed = self.socket_bytes_missed;
+        complain(missed == 0, format!("{missed} bytes of sockets missed for want of memory"));
     }
 
     /// The rate of the last third of the last run over that of its first; less than 1 is a downward trend.
