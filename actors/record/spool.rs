@@ -44,7 +44,8 @@ pub(crate) struct Args {
 
 pub(crate) struct State {
     args: Args,
-    due: VecDeque<Arc<Log>>,
+    /// Logs to be spooled at this look. One that is done with meanwhile keeps no memory for it.
+    due: VecDeque<Weak<Log>>,
     looked: Instant,
     /// From when on another log is spilled whose exchange has ended.
     ended_from: Instant,
@@ -117,11 +118,11 @@ impl State {
     fn look(&mut self, myself: &ActorRef<Msg>) {
         let logs = &self.args.logs;
         self.looked = Instant::now();
-        let is_due = |log: &Arc<Log>| log.is_due();
-        self.due.extend((0..logs.arena.heads()).filter_map(|head| logs.arena.log(head)).filter(is_due));
+        let if_due = |log: Arc<Log>| log.is_due().then(|| Arc::downgrade(&log));
+        self.due.extend((0..logs.arena.heads()).filter_map(|head| logs.arena.log(head)).filter_map(if_due));
         let mut strays = logs.strays.lock();
         strays.retain(|it| it.strong_count() > 0);
-        self.due.extend(strays.iter().filter_map(Weak::upgrade).filter(is_due));
+        self.due.extend(strays.iter().filter_map(Weak::upgrade).filter_map(if_due));
         drop(strays);
         self.go_on(myself);
     }
@@ -133,7 +134,7 @@ impl State {
         for _ in 0..AT_ONCE {
             let Some(log) = self.due.pop_front() else { break };
             self.args.health.progressed();
-            if !self.spool(&log) {
+            if log.upgrade().is_some_and(|log| !self.spool(&log)) {
                 self.due.clear();
             }
         }
