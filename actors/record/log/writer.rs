@@ -11,7 +11,7 @@ use crate::record::memory::Share;
 /// A payload is not split for fewer bytes than this.
 const LEAST_SPLIT: usize = 64;
 
-/// What a spool gives back for want of memory is at least this. A file and its removal take as long as a small trace's line.
+/// What a spool gives back for want of memory is at least this: for less, making and removing files took the lines' time.
 const LEAST_SHED: usize = SIZES[2];
 
 pub(super) struct Writer {
