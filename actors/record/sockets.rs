@@ -9,7 +9,7 @@ use std::time::Duration;
 use api_log::ids::TraceId;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-use super::intake::Intake;
+use super::intake::{Intake, LOOK_EVERY};
 use super::open_socket::{OpenSocket, OpenSockets};
 use super::socket::{self, Socket};
 use super::socket_reading::Shared;
@@ -50,6 +50,7 @@ impl Actor for Sockets {
             state.start(&myself, socket).await?;
         }
         myself.cast(Msg::Wake)?;
+        myself.send_interval(LOOK_EVERY, || Msg::Wake);
         Ok(state)
     }
 

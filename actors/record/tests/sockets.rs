@@ -339,3 +339,20 @@ async fn open_sockets_are_read_on_after_their_supervisor_failed() {
     }
     rig.drain().await;
 }
+
+/// As happens to one that comes between the restart of who is woken and the moment its address is known.
+#[tokio::test]
+async fn a_lost_wake_delays_a_socket_and_no_more() {
+    let mut rig = Rig::start(&[]).await;
+    crate::faults::arm("intake.wake", u32::MAX);
+    let (mut client, mut server) = rig.open(RESPONSES, "").await;
+    while crate::faults::left("intake.wake") == u32::MAX {
+        tokio::task::yield_now().await;
+    }
+    crate::faults::arm("intake.wake", 0);
+    turn(&mut client, &mut server, "r1").await;
+    rig.recorded(1).await;
+    drop(server);
+    client.leave().await;
+    rig.drain().await;
+}
