@@ -24,7 +24,6 @@ use api_log::trace::FinalizeSettings;
 use api_log::wire::decode::Limits as DecodeLimits;
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
 
 use crate::api;
 use crate::api::access_log::{self, AccessLog};
@@ -37,8 +36,8 @@ use crate::proxy::{self, LaneHandle, Recorder, start_lanes};
 use crate::record::disk::Disk;
 use crate::record::finalizer::{self, Shared};
 use crate::record::{
-    DayBytes, Held, Intake, LogShared, Memory, OpenSockets, Queue, SocketShared, disk, finalizers, index, recovery,
-    sealer, sockets as upgraded, spool, tender, writers,
+    DayBytes, Held, Intake, LogShared, Memory, OpenSockets, Parsing, Queue, SocketShared, disk, finalizers, index,
+    recovery, sealer, sockets as upgraded, spool, tender, writers,
 };
 use crate::retention::{Gauge, sweeper};
 use crate::viewer::{self, Hosted};
@@ -176,7 +175,7 @@ impl System {
                 let memory = memory.clone();
                 Box::new(move || memory.is_tight())
             },
-            parsing: Semaphore::new(runtimes::recording_threads()),
+            parsing: Parsing::new(runtimes::recording_threads(), runtimes::threads_in_need()),
             lines: Budget::new(config.capture.memory_bytes, config.storage.writer_chan_size),
             counters: counters.clone(),
             layout: layout.clone(),

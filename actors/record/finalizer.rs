@@ -19,13 +19,13 @@ use api_log::store::pressure::{DiskTrouble, Verdict};
 use api_log::trace::{BodiesDropped, FinalizeSettings, Finished, Row};
 use arc_swap::ArcSwap;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::Semaphore;
 
 use super::day_bytes::DayBytes;
 use super::disk::Disk;
 use super::held::{Held, HeldTrace};
 use super::index::Door;
 use super::intake::Intake;
+use super::parsing::{Parsing, Where};
 use super::writer::{AppendFailed, Appended};
 use super::writers;
 use crate::kit::{Budget, ChildHealth, Slot};
@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     /// The plugins in force, for what does not bring its own.
     pub(crate) plugins: Arc<InForce>,
     /// How many traces are read at once.
-    pub(crate) parsing: Semaphore,
+    pub(crate) parsing: Parsing,
     /// What finished lines may take until they stand in their files.
     pub(crate) lines: Budget,
     /// Which step recording has come down to.
@@ -198,11 +198,11 @@ impl Args {
         let Args { trace, shared, .. } = self;
         let id = trace.content.id();
         // Who parses goes on to its line's room before the next may parse: lines that wait for the disk are
-        // bounded by their bytes, however far a body was decoded. An error cannot be: nobody closes it.
-        let parsing = shared.parsing.acquire().await;
+        // bounded by their bytes, however far a body was decoded.
+        let (parsing, place) = shared.parsing.turn((shared.is_memory_tight)()).await;
         shared.counters.timings.drain_ms.observe(trace.content.handed_over().elapsed());
         let mut bodies_dropped = self.without_bodies().await;
-        if let Some(mut finished) = self.finalize(bodies_dropped).await {
+        if let Some(mut finished) = self.finalize(bodies_dropped, place).await {
             self.tell_if_slow(&finished.row);
             let mut room = shared.lines.take(finished.line.len() as u64).await;
             drop(parsing);
@@ -212,7 +212,7 @@ impl Args {
                     Fate::GivenUp => {}
                     Fate::TooLarge(trouble) => {
                         bodies_dropped = Some(trouble.into());
-                        let Some(without) = self.finalize(bodies_dropped).await else { break };
+                        let Some(without) = self.finalize(bodies_dropped, place).await else { break };
                         finished = without;
                         // First out, then in: the rest of the line's room is others'.
                         drop(room);
@@ -242,8 +242,9 @@ impl Args {
     }
 
     /// The line and its row; `None` if a filter wants the trace gone.
-    async fn finalize(&self, bodies_dropped: Option<BodiesDropped>) -> Option<Arc<Finished>> {
-        if bodies_dropped.is_some() || self.trace.content.is_within(PARSED_IN_PLACE) {
+    async fn finalize(&self, bodies_dropped: Option<BodiesDropped>, place: Where) -> Option<Arc<Finished>> {
+        let is_small = bodies_dropped.is_some() || self.trace.content.is_within(PARSED_IN_PLACE);
+        if place == Where::BySize && is_small {
             return self.finalize_here(bodies_dropped);
         }
         let args = self.clone();

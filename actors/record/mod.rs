@@ -3,10 +3,10 @@
 //! [`intake`] is where lanes leave it; [`finalizers`] start a [`finalizer`] for each trace, which is [`held`]
 //! until its [`writer`] (one for each bucket, under [`writers`]) has appended the line; the writer offers the
 //! row to the [`index`], which reads back from the files whatever it missed and heals itself ([`index_healing`],
-//! [`rebuild`]). Captures are [`log`]s in an [`arena`] (its [`tender`] has memory ready) that survives the process;
-//! [`spool`] appends them to disk and
-//! takes large ones out of memory meanwhile, and [`recovery`] makes traces of what an earlier process left
-//! ([`recovered`]). The [`sealer`] compresses files that are finished.
+//! [`rebuild`]). How many are read at once, [`parsing`] says. Captures are [`log`]s in an [`arena`] (its [`tender`]
+//! has memory ready) that survives the process; [`spool`] appends them to disk and takes large ones out of memory
+//! meanwhile, and [`recovery`] makes traces of what an earlier process left ([`recovered`]). The
+//! [`sealer`] compresses files that are finished.
 //! What the [`disk`] refuses waits, loses its bodies, or is dropped, in this order; so does a key that leaves more than
 //! its share ([`day_bytes`]) lose its bodies.
 //!
@@ -31,6 +31,7 @@ mod log;
 mod mapping;
 mod memory;
 mod open_socket;
+mod parsing;
 mod places;
 pub(crate) mod rebuild;
 mod recovered;
@@ -55,6 +56,7 @@ pub(crate) use intake::{Intake, MOST_SPILLS, Queue};
 pub(crate) use log::{LetGo, Log, LogShared, LookedAt, Need};
 pub(crate) use memory::{Memory, Share};
 pub(crate) use open_socket::{Batch, Ended as SocketEnded, Heard, MOST_NEWS, News, OpenSocket, OpenSockets};
+pub(crate) use parsing::Parsing;
 pub(crate) use places::{Captures, Prepared};
 pub(crate) use socket_reading::Shared as SocketShared;
 pub(crate) use writer::{MOST_SYNCING, Shared as WriterShared};
