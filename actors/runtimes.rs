@@ -33,8 +33,8 @@ pub(crate) fn recording_threads() -> usize {
     (cores() / 2).max(1)
 }
 
-/// Threads that parse beside those while memory is short: as many as make one for every core. What is not recorded then
-/// is lost, and what they take of the lanes' turns slows what comes.
+/// Threads that parse beside those while memory is short: as many as make one for every core, and at least
+/// one. What is not recorded then is lost, and what they take of the lanes' turns slows what comes.
 pub(crate) fn threads_in_need() -> usize {
     (cores() - recording_threads()).max(1)
 }

@@ -11,7 +11,7 @@ use ::notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use api_log::store::links::{self, Entry};
 use parking_lot::Mutex;
 
-/// How long the watch's thread rests once it has heard of files that are nobody's.
+/// How long the watch's thread rests once it has heard of files that are nobody's: an edit may be heard of so much later.
 const REST: Duration = Duration::from_millis(20);
 /// What is heard within this time after a rest was heard in the same go.
 const ONE_GO: Duration = Duration::from_millis(1);
